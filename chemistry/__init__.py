@@ -1,0 +1,1 @@
+"""Structures, formats, bonds, checks, metrics and data sets: RDKit and NumPy only."""

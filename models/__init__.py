@@ -1,0 +1,1 @@
+"""The mathematics: networks, densities, samplers, weights and training. Importing this package is light."""

@@ -1,0 +1,1 @@
+"""The HTTP face: application, routes, client, command line."""

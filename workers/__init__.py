@@ -1,0 +1,1 @@
+"""Jobs: schemas, store and queue (light), adapters and engine (heavy)."""
