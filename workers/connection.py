@@ -1,0 +1,59 @@
+"""Where the Redis server is, as redis-py and as Celery write it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+import redis
+import redis.asyncio
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from workers.settings import Settings
+
+_SOCKET_LIMIT = 100  # sun_path holds 108 bytes
+
+
+def redis_url(settings: Settings) -> str:
+    """The configured URL, or the socket of the embedded server that belongs to the data folder."""
+    if settings.redis_url is not None:
+        return settings.redis_url.get_secret_value()
+    return f"unix://{embedded_socket(settings)}"
+
+
+def embedded_socket(settings: Settings) -> Path:
+    """The embedded server's socket: in the data folder, or in the user's runtime folder when that path is too
+    long.
+    """
+    folder = settings.data_folder.expanduser().resolve()
+    path = folder / "redis" / "redis.sock"
+    if len(str(path).encode()) <= _SOCKET_LIMIT:
+        return path
+    name = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+    base = os.environ.get("XDG_RUNTIME_DIR") or f"{tempfile.gettempdir()}/equimol-{os.getuid()}"
+    return Path(base) / f"{name}.sock"
+
+
+def redis_client(settings: Settings) -> redis.Redis:
+    """A client that answers in text and rides out a short restart of the server."""
+    return redis.Redis.from_url(
+        redis_url(settings),
+        decode_responses=True,
+        health_check_interval=10,
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
+        retry_on_error=[redis.ConnectionError, redis.BusyLoadingError],
+    )
+
+
+def async_redis_client(settings: Settings) -> redis.asyncio.Redis:
+    """The same for asyncio: the API follows event streams with it, so that waiting clients hold no thread."""
+    return redis.asyncio.Redis.from_url(redis_url(settings), decode_responses=True, health_check_interval=10)
+
+
+def broker_url(settings: Settings) -> str:
+    """The same server as Celery's transport writes it."""
+    url = redis_url(settings)
+    return f"redis+socket://{url.removeprefix('unix://')}" if url.startswith("unix://") else url

@@ -1,0 +1,79 @@
+"""What every request shares: seed, deadline, labels, priority, and how its cost is counted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from workers.records import Cost
+from workers.schemas.molecules import Molecules
+
+if TYPE_CHECKING:
+    from workers.cards import Card
+
+Label = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[\w.:/@ +-]+$")]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class Limits(Protocol):
+    """The part of Settings that a request is checked against."""
+
+    @property
+    def max_molecules(self) -> int: ...
+    @property
+    def max_atoms(self) -> int: ...
+    @property
+    def max_input_bytes(self) -> int: ...
+    @property
+    def max_job_evaluations(self) -> int: ...
+
+
+class JobRequest(BaseModel):
+    """The base of all requests. Unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    needs_model: ClassVar[bool] = True
+    default_queue: ClassVar[Literal["interactive", "batch", "cpu"] | None] = None  # None: by size
+
+    seed: Seed | None = Field(
+        default=None, description="Same seed, same result. Without one the service draws a seed and tells it."
+    )
+    deadline_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        le=30 * 86_400,
+        description="The job expires when it has not ended so many seconds after it was accepted.",
+    )
+    labels: dict[Label, Label] = Field(
+        default_factory=dict, max_length=16, description="Your own names and values, to find the job again."
+    )
+    priority: Literal["interactive", "batch"] | None = Field(
+        default=None, description="The queue; by default small jobs are interactive and large ones batch."
+    )
+
+    def item_count(self) -> int:
+        """How many items (molecules) the job starts with; jobs with input count their records."""
+        raise NotImplementedError
+
+    def evaluations_per_item(self) -> int:
+        """Network calls that one molecule takes; 0 for work without a network."""
+        return 0
+
+    def cost(self, items: int | None = None) -> Cost:
+        """What the job takes from the queue's bounds; `items` for jobs whose input has been counted."""
+        count = self.item_count() if items is None else items
+        return Cost(molecules=count, evaluations=count * self.evaluations_per_item())
+
+    def check_model(self, card: Card, limits: Limits) -> None:
+        """Raise Validation or TooLarge when the model cannot do what is asked; families add their rules."""
+
+
+class InputRequest(JobRequest):
+    """A request that brings molecules."""
+
+    molecules: Molecules
+
+    def item_count(self) -> int:
+        return 0
