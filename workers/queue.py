@@ -76,9 +76,10 @@ def broker_prefix(settings: Settings) -> str:
 
 
 def _queues() -> list[Any]:
-    from kombu.entity import Queue
+    from kombu.entity import Exchange, Queue
 
-    return [Queue(name) for name in QUEUES]  # type: ignore[no-untyped-call]
+    # Named exchanges and keys: with the default exchange every queue would get every message.
+    return [Queue(name, Exchange(name), routing_key=name) for name in QUEUES]  # type: ignore[no-untyped-call]
 
 
 class JobQueue:

@@ -64,7 +64,9 @@ class Desk:
                 f"the job takes {cost.evaluations} network evaluations; this server accepts "
                 f"{settings.max_job_evaluations} per job: ask for fewer molecules or steps"
             )
-        seed = request.seed if request.seed is not None else secrets.randbits(63)
+        # 53 bits, because JavaScript and spreadsheets round larger numbers
+        seed = request.seed if request.seed is not None else secrets.randbits(53)
+
         body = request.model_dump(mode="json", exclude={"molecules"})
         job = NewJob(
             id=new_id(),

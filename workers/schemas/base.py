@@ -66,6 +66,21 @@ class JobRequest(BaseModel):
         count = self.item_count() if items is None else items
         return Cost(molecules=count, evaluations=count * self.evaluations_per_item())
 
+    @property
+    def accept_limit(self) -> int | None:
+        """How many molecules the files hold at most; None: all that pass."""
+        return None
+
+    @property
+    def candidate_limit(self) -> int | None:
+        """How many candidates may be computed when too few pass; None: the job never asks for more."""
+        return None
+
+    @property
+    def unique_only(self) -> bool:
+        """Whether only the first of equal SMILES is accepted."""
+        return False
+
     def check_model(self, card: Card, limits: Limits) -> None:
         """Raise Validation or TooLarge when the model cannot do what is asked; families add their rules."""
 

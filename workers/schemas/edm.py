@@ -85,11 +85,18 @@ class SampleRequest(JobRequest):
         return self.filters.model_copy(update={"valid": True}) if self.until_valid else self.filters
 
     @property
-    def candidate_limit(self) -> int:
-        """How many candidates are computed at most."""
+    def accept_limit(self) -> int | None:
+        return self.n_molecules
+
+    @property
+    def candidate_limit(self) -> int | None:
         if not self.until_valid:
-            return self.n_molecules
+            return None
         return max(self.n_molecules, self.max_attempts or 10 * self.n_molecules)
+
+    @property
+    def unique_only(self) -> bool:
+        return self.filters.unique
 
     def fixed_sizes(self) -> list[int]:
         """The numbers that n_atoms names: none for "data", both bounds of a range."""

@@ -1,0 +1,117 @@
+"""Whole jobs through a real worker."""
+
+import json
+
+import pytest
+from tester.adapter import number_of
+
+from workers.manifest import replay_body
+from workers.problems import NotFound, NotReady
+from workers.records import JobStatus
+from workers.results import Results, RowFilter
+
+
+def test_a_job_gives_every_molecule_once_in_order(sample, start_worker, wait, read_rows):
+    start_worker()
+    job = wait(sample(n_molecules=10).id)
+    assert job.status is JobStatus.SUCCEEDED, job.problem
+    rows, files = read_rows(job)
+    assert [row["index"] for row in rows] == list(range(10))
+    assert [row["smiles"] for row in rows] == [f"C{number_of(7, i)}" for i in range(10)]
+    assert files["molecules.sdf"].decode() == "".join(f"sdf {i} {number_of(7, i)}\n$$$$\n" for i in range(10))
+    assert job.progress.done == job.progress.total == job.progress.valid == 10
+    assert job.progress.steps == job.progress.steps_total == 50
+    assert job.attempts == 1 and job.redeliveries == 0
+
+
+def test_two_workers_share_a_job_and_give_the_same_as_one(
+    desk, sample, start_worker, wait, read_rows, folder
+):
+    journal = folder / "journal"
+    start_worker()
+    alone = wait(sample(n_molecules=40).id)
+    start_worker()
+    shared = wait(sample(n_molecules=40, step_seconds=0.01, journal=str(journal)).id)
+    assert read_rows(shared) == read_rows(alone)
+    assert len({line.split()[3] for line in journal.read_text().splitlines()}) == 2
+    assert len(journal.read_text().splitlines()) == 2 * 10
+
+
+def test_memory_running_out_halves_the_batch_until_it_fits(sample, start_worker, wait, read_rows):
+    start_worker()
+    normal = wait(sample(n_molecules=8).id)
+    tight = wait(sample(n_molecules=8, memory_for=1).id)
+    assert tight.status is JobStatus.SUCCEEDED
+    assert read_rows(tight) == read_rows(normal)
+    assert tight.progress == normal.progress
+
+
+def test_a_molecule_that_never_fits_spoils_only_its_own_row(sample, start_worker, wait, read_rows):
+    start_worker()
+    job = wait(sample(n_molecules=3, memory_for=0).id)
+    assert job.status is JobStatus.SUCCEEDED
+    rows, files = read_rows(job)
+    assert [row["reasons"][0]["code"] for row in rows] == ["out-of-memory"] * 3
+    assert files["molecules.sdf"] == b""
+
+
+@pytest.mark.parametrize("every", [2, 3])
+def test_until_valid_goes_on_until_enough_molecules_passed(every, sample, start_worker, wait, read_rows):
+    start_worker()
+    job = wait(sample(n_molecules=20, fail_every=every, until_valid=True).id)
+    assert job.status is JobStatus.SUCCEEDED
+    assert job.accepted == 20
+    rows, files = read_rows(job)
+    expected = [i for i in range(1000) if i % every][:20]
+    assert [row["index"] for row in rows if row["accepted"]] == expected
+    assert files["molecules.sdf"].count(b"$$$$") == 20
+    assert len(rows) == job.progress.done == job.progress.total
+
+
+def test_until_valid_stops_at_the_limit_of_candidates(sample, start_worker, wait):
+    start_worker()
+    job = wait(sample(n_molecules=5, fail_every=1, until_valid=True, max_attempts=23).id)
+    assert job.status is JobStatus.SUCCEEDED
+    assert job.accepted == 0
+    assert job.progress.done == 23
+
+
+def test_records_of_an_input_reach_the_adapter_whole_and_in_order(read, start_worker, wait, read_rows):
+    start_worker()
+    texts = ["C" * (i + 1) for i in range(11)]
+    job = wait(read(smiles=texts).id)
+    rows, _ = read_rows(job)
+    assert [row["smiles"] for row in rows] == [f"C{len(text) + 1}" for text in texts]
+
+
+def test_the_manifest_tells_how_to_run_the_job_again(desk, sample, card, start_worker, wait, read_rows):
+    start_worker()
+    job = wait(sample(n_molecules=6, steps=2).id)
+    manifest = json.loads(desk.files.read(job.id, "manifest.json"))
+    assert manifest["model"] == "tester" and manifest["seed"] == 7 and manifest["accepted"] == 6
+    assert {file["name"]: file["sha256"] for file in manifest["files"]}.keys() == {
+        "molecules.sdf",
+        "molecules.xyz",
+        "molecules.smi",
+        "molecules.csv",
+    }
+    again = wait(sample(**replay_body(manifest)).id)
+    assert read_rows(again) == read_rows(job)
+
+
+def test_the_table_grows_while_the_job_runs(desk, sample, start_worker, wait):
+    results = Results(desk.store, desk.files)
+    job = sample(n_molecules=12, step_seconds=0.05)
+    with pytest.raises(NotReady):
+        results.row(job, 0)
+    start_worker()
+    wait(lambda: len(list(results.rows(desk.store.get(job.id)))) in (4, 8))
+    early = results.page(desk.store.get(job.id))
+    assert [row["index"] for row in early.rows] == list(range(len(early.rows)))
+    assert results.text(desk.store.get(job.id), 2, "xyz").startswith(b"xyz 2 ")
+    with pytest.raises(NotReady):
+        results.file(desk.store.get(job.id), "molecules.sdf")
+    job = wait(job.id)
+    assert len(results.page(job, where=RowFilter(accepted=True)).rows) == 12
+    with pytest.raises(NotFound):
+        results.row(job, 12)

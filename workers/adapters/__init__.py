@@ -1,0 +1,1 @@
+"""Adapters: the only places where a model family meets the service."""

@@ -1,0 +1,178 @@
+"""The end of a job: which molecules are accepted, and the job's files, written by streaming through the
+shards.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+from workers.files import HashingWriter, ResultFiles
+from workers.records import JobRecord, ResultFile, ShardRecord
+from workers.schemas.base import JobRequest
+from workers.shardfiles import TEXTS, read_rows
+
+ROWS = "rows.jsonl"
+MEDIA_TYPES = {
+    "molecules.sdf": "chemical/x-mdl-sdfile",
+    "molecules.xyz": "chemical/x-xyz",
+    "molecules.smi": "chemical/x-daylight-smiles",
+    "molecules.csv": "text/csv",
+    "scores.csv": "text/csv",
+    "manifest.json": "application/json",
+}
+CSV_COLUMNS = (
+    "index",
+    "accepted",
+    "title",
+    "smiles",
+    "inchikey",
+    "formula",
+    "n_atoms",
+    "valid",
+    "connected",
+    "stable",
+    "log_likelihood",
+    "standard_error",
+    "kind",
+    "reasons",
+)
+SCORE_COLUMNS = (
+    "index",
+    "title",
+    "smiles",
+    "n_atoms",
+    "log_likelihood",
+    "standard_error",
+    "kind",
+    "draws",
+    "reasons",
+)
+
+
+def finished_rows(files: ResultFiles, job_id: str, shards: Iterable[ShardRecord]) -> Iterator[dict[str, Any]]:
+    """The rows of all finished shards in the order of the candidates, one shard in memory at a time."""
+    for shard in shards:
+        if shard.status == "done":
+            yield from read_rows(files, job_id, shard.folder)
+
+
+def accepting(rows: Iterable[dict[str, Any]], request: JobRequest) -> Iterator[dict[str, Any]]:
+    """The same rows with "accepted": passed, unique if asked for, among the first that the request wants."""
+    seen: set[bytes] = set()
+    count = 0
+    for row in rows:
+        accepted = bool(row["passed"]) and (request.accept_limit is None or count < request.accept_limit)
+        if accepted and request.unique_only:
+            identity = hashlib.blake2b(str(row.get("smiles")).encode(), digest_size=16).digest()
+            accepted = identity not in seen
+            seen.add(identity)
+        count += accepted
+        yield {"index": row["index"], "accepted": accepted} | row
+
+
+def more_candidates(request: JobRequest, tried: int, accepted: int) -> int:
+    """How many further candidates a job needs, from its success so far; 0: it has enough or may try no more.
+
+    Depends on finished candidates only, so that a repeated run asks for the same ones.
+    """
+    if request.accept_limit is None or request.candidate_limit is None:
+        return 0
+    missing = request.accept_limit - accepted
+    if missing <= 0 or tried >= request.candidate_limit:
+        return 0
+    rate = max((accepted + 1) / (tried + 2), 0.02)  # a cautious estimate (Laplace's rule)
+    wanted = min(int(missing / rate * 1.1) + 1, max(4 * tried, 64))
+    return min(wanted, request.candidate_limit - tried)
+
+
+def join(
+    files: ResultFiles,
+    job: JobRecord,
+    shards: list[ShardRecord],
+    request: JobRequest,
+    alive: Callable[[], None],
+) -> tuple[list[ResultFile], int]:
+    """Write rows.jsonl, the molecule files and the tables; returns those to download and the accepted count.
+
+    Memory does not grow with the job. `alive` is called for every row.
+    """
+    with ExitStack() as stack:
+        scores = job.capability == "score"
+        names = [
+            "molecules.sdf",
+            "molecules.xyz",
+            "molecules.smi",
+            "molecules.csv",
+            *(["scores.csv"] if scores else []),
+        ]
+        out = {name: stack.enter_context(files.write(job.id, name)) for name in (ROWS, *names)}
+        out["molecules.csv"].write(_csv_line(CSV_COLUMNS))
+        if scores:
+            out["scores.csv"].write(_csv_line(SCORE_COLUMNS))
+        accepted = 0
+        copier = _Copier(files, job.id, stack)
+        for row in accepting(finished_rows(files, job.id, shards), request):
+            alive()
+            out[ROWS].write(json.dumps(row, separators=(",", ":")).encode() + b"\n")
+            out["molecules.csv"].write(_csv_line(_cells(row, CSV_COLUMNS)))
+            if scores:
+                out["scores.csv"].write(_csv_line(_cells(row, SCORE_COLUMNS)))
+            if row["accepted"]:
+                accepted += 1
+                copier.copy(row, "sdf", out["molecules.sdf"])
+                copier.copy(row, "xyz", out["molecules.xyz"])
+                if row.get("smiles"):
+                    out["molecules.smi"].write(f"{row['smiles']} {row['index']}\n".encode())
+    listed = [
+        ResultFile(name=name, bytes=out[name].bytes, sha256=out[name].sha256, media_type=MEDIA_TYPES[name])
+        for name in names
+    ]
+    return listed, accepted
+
+
+class _Copier:
+    """Copies texts out of shard files, with at most one shard's files open."""
+
+    def __init__(self, files: ResultFiles, job_id: str, stack: ExitStack) -> None:
+        self._files, self._job_id = files, job_id
+        self._shard = ""
+        self._open = stack.enter_context(ExitStack())
+        self._handles: dict[str, Any] = {}
+
+    def copy(self, row: dict[str, Any], kind: str, target: HashingWriter) -> None:
+        place = row["places"].get(kind)
+        if place is None:
+            return
+        if row["shard"] != self._shard:
+            self._open.close()
+            self._handles, self._shard = {}, row["shard"]
+        if kind not in self._handles:
+            file = self._files.open(self._job_id, f"{row['shard']}/{TEXTS[kind]}")
+            self._handles[kind] = self._open.enter_context(file)
+        handle = self._handles[kind]
+        handle.seek(place[0])
+        target.write(handle.read(place[1]))
+
+
+def _cells(row: dict[str, Any], columns: Iterable[str]) -> list[Any]:
+    reasons = ";".join(reason["code"] for reason in row.get("reasons", ()))
+    return [reasons if name == "reasons" else row.get(name, "") for name in columns]
+
+
+def _csv_line(cells: Iterable[Any]) -> bytes:
+    """One line; texts that a spreadsheet would take for a formula are quoted away."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow([_harmless(cell) for cell in cells])
+    return buffer.getvalue().encode()
+
+
+def _harmless(cell: Any) -> Any:
+    if cell is None:
+        return ""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t")) else cell
