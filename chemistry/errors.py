@@ -1,7 +1,8 @@
 """The error tree of the chemistry storey.
 
 ChemistryError
-    BadStructureError   a structure that cannot exist as data: wrong shape, NaN, unknown element
+    BadStructureError   a structure that cannot exist as data: wrong shape, NaN
+        UnknownElementError   a symbol or number that is no element
     BadFormatError      a request for a format that is not known
     DatasetError        a data set that is absent, damaged or not what it claims to be
 """
@@ -19,6 +20,10 @@ class BadStructureError(ChemistryError, ValueError):
     """A structure that cannot be built from the given numbers."""
 
     code = "bad-structure"
+
+
+class UnknownElementError(BadStructureError):
+    """A symbol or number that is no element."""
 
 
 class BadFormatError(ChemistryError, ValueError):
