@@ -44,9 +44,8 @@ class RangeNotSatisfiable(EquimolProblem):
         return {"Content-Range": f"bytes */{self.extensions['size']}"}
 
 
-@router.api_route(
-    "/files/{name}", methods=["GET", "HEAD"], summary="Download a file", response_class=Response
-)
+@router.head("/files/{name}", include_in_schema=False)
+@router.get("/files/{name}", summary="Download a file", response_class=Response)
 def download(
     request: Request,
     name: str,
@@ -56,8 +55,10 @@ def download(
     if_range: Annotated[str | None, Header()] = None,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """`molecules.sdf`, `.xyz`, `.csv`, `.smi`, `scores.csv`, `manifest.json`, or `all.zip` with everything. Files are
-    there when the job has ended; what a canceled job finished is there too."""
+    """`molecules.sdf`, `.xyz`, `.csv`, `.smi`, `scores.csv`, `manifest.json`, or `all.zip` with everything.
+
+    Files are there when the job has ended; what a canceled job finished is there too.
+    """
     if name == ARCHIVE:
         headers = {"Content-Disposition": f'attachment; filename="{job.id}.zip"'}
         body = context.results.archive(job)
@@ -98,9 +99,9 @@ def choose(accept: str, default: str) -> str | None:
     wishes: list[tuple[float, str]] = []
     for part in accept.split(","):
         kind, *parameters = (piece.strip() for piece in part.split(";"))
-        quality = next((piece[2:] for piece in parameters if piece.startswith("q=")), "1")
+        weight = next((piece[2:] for piece in parameters if piece.startswith("q=")), "1")
         try:
-            wishes.append((float(quality), kind.lower()))
+            wishes.append((float(weight), kind.lower()))
         except ValueError:
             continue
     for quality, kind in sorted(wishes, key=lambda wish: -wish[0]):

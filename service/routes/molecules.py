@@ -57,8 +57,10 @@ def list_molecules(
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[str | None, Query(max_length=500)] = None,
 ) -> MoleculeList:
-    """What is finished so far: SMILES, InChIKey, size, validity with reasons, likelihood, seed. The table is complete
-    when the job has ended."""
+    """What is finished so far: SMILES, InChIKey, size, validity with reasons, likelihood, seed.
+
+    The table is complete when the job has ended.
+    """
     page = context.results.page(job, where=where, sort=sort, cursor=cursor, limit=limit)
     add_next_link(request, response, page.cursor)
     return MoleculeList(items=[_molecule(job, row) for row in page.rows], next_cursor=page.cursor)
