@@ -1,0 +1,1 @@
+"""What every family shares: errors, random numbers, centered Gaussians, protocols."""

@@ -1,0 +1,124 @@
+"""Denoisers: from a noisy molecule x + s eps to an estimate of the clean one.
+
+Both parametrizations answer in the variance-exploding frame, so samplers, bounds and losses are written once.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from models.core.centered import remove_mean
+from models.core.errors import ConfigError
+from models.edm.features import AtomFeatures
+from models.edm.process import Process, Tabulated, VarianceExploding
+from models.egnn.config import EGNNConfig
+from models.egnn.network import EGNN
+from models.egnn.pairs import Pairs
+
+
+class Denoised(NamedTuple):
+    """Estimates of the clean positions `[b, n, 3]` and features `[b, n, c]`, and element logits where known."""
+
+    x: Tensor
+    h: Tensor
+    logits: Tensor | None
+
+
+def levels(level: Tensor) -> Tensor:
+    """Noise levels `[b]` shaped to multiply `[b, n, c]`."""
+    return level[:, None, None]
+
+
+class DataDenoiser(nn.Module):
+    """Data prediction with the preconditioning of Karras et al. (arXiv 2206.00364), for unit-variance positions.
+
+    x_hat = c_skip z + c_out F(c_in z, s): F is trained towards a target of unit variance at every noise level.
+    The element posterior is Bayes' rule: the Gaussian likelihood of the atom's own noisy one-hot, which is known
+    exactly, times a prior that the network reads from the rest of the molecule.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, features: AtomFeatures, process: Process, network: EGNN, time_pairs: int = 32) -> None:
+        super().__init__()
+        if features.charge_scale is not None:
+            raise ConfigError("data prediction reads elements from logits and takes no charge channel.")
+        wanted = (features.channels + 2 * time_pairs, features.channels)
+        if (network.config.inputs, network.config.outputs) != wanted:
+            raise ConfigError(
+                f"the network has {network.config.inputs} inputs and {network.config.outputs} outputs, "
+                f"but {wanted[0]} and {wanted[1]} are needed for these features and time pairs."
+            )
+        self.features, self.process, self.network = features, process, network
+        self.register_buffer(
+            "frequencies", torch.exp(torch.linspace(0.0, math.log(100.0), time_pairs)), persistent=False
+        )
+
+    def weight(self, level: Tensor) -> Tensor:
+        """Loss weight of squared position errors: 1 / c_out^2."""
+        return (1 + level.square()) / level.square()
+
+    def time_features(self, level: Tensor) -> Tensor:
+        """Sines and cosines of the scaled log noise level: `[b]` to `[b, 2 * time_pairs]`."""
+        angle = self.process.network_time(level)[:, None] * self.frequencies
+        return torch.cat([angle.sin(), angle.cos()], -1)
+
+    def forward(self, x: Tensor, h: Tensor, level: Tensor, pairs: Pairs | None = None) -> Denoised:
+        """Noisy positions `[b, n, 3]` (centered) and features `[b, n, c]` at levels `[b]`."""
+        s, a = levels(level), self.features.type_scale
+        c_in = torch.rsqrt(1 + s.square())
+        time = self.time_features(level)[:, None, :].expand(-1, x.shape[1], -1)
+        # One-hot channels of height a have a standard deviation of about 0.4 a.
+        inputs = torch.cat([h * torch.rsqrt((0.4 * a) ** 2 + s.square()), time], -1)
+        position = x * c_in * self.features.coordinate_scale
+        context, moved = self.network(inputs, position, pairs)
+        target = remove_mean(moved - position) / self.features.coordinate_scale
+        logits = context + h * (a / s.square())
+        return Denoised(x * c_in.square() + target * (s * c_in), logits.softmax(-1) * a, logits)
+
+
+class NoiseDenoiser(nn.Module):
+    """The published parametrization: the network predicts the noise of positions and features (EDM, section 3.2)."""
+
+    def __init__(self, features: AtomFeatures, process: Tabulated, network: EGNN) -> None:
+        super().__init__()
+        if network.config.inputs != features.channels + 1 or network.config.outputs != features.channels + 1:
+            raise ConfigError(
+                f"the network must have {features.channels + 1} inputs and outputs (features and time), "
+                f"but has {network.config.inputs} and {network.config.outputs}."
+            )
+        self.features, self.process, self.network = features, process, network
+
+    def weight(self, level: Tensor) -> Tensor:
+        """Loss weight of squared errors: 1 / s^2, which makes it the error of the noise."""
+        return 1 / level.square()
+
+    def noise(self, z_x: Tensor, z_h: Tensor, time: Tensor, pairs: Pairs | None = None) -> tuple[Tensor, Tensor]:
+        """Predicted noise for z_t at times `[b]` in 0..1, in the process's own (variance-preserving) frame."""
+        t = levels(time).to(z_h.dtype).expand(-1, z_h.shape[1], 1)
+        h, moved = self.network(torch.cat([z_h, t], -1), z_x, pairs)
+        return remove_mean(moved - z_x), h[..., :-1]
+
+    def forward(self, x: Tensor, h: Tensor, level: Tensor, pairs: Pairs | None = None) -> Denoised:
+        """Noisy positions and features in the variance-exploding frame at levels `[b]`."""
+        s = levels(level)
+        alpha = torch.rsqrt(1 + s.square())
+        noise_x, noise_h = self.noise(x * alpha, h * alpha, self.process.network_time(level), pairs)
+        return Denoised(x - s * noise_x, h - s * noise_h, None)
+
+
+def assemble(
+    features: AtomFeatures, process: VarianceExploding | Tabulated, network: EGNNConfig, parametrization: str
+) -> DataDenoiser | NoiseDenoiser:
+    """Join the parts; raises ConfigError naming the obstruction when they do not fit."""
+    if parametrization == "data":
+        return DataDenoiser(features, process, EGNN(network))
+    if parametrization == "noise":
+        if not isinstance(process, Tabulated):
+            raise ConfigError("noise prediction needs a variance-preserving process (polynomial, cosine, table).")
+        return NoiseDenoiser(features, process, EGNN(network))
+    raise ConfigError(f"parametrization is {parametrization!r}; choose 'data' or 'noise'.")

@@ -1,0 +1,66 @@
+"""The training loss: weighted squared error of the positions, cross-entropy (or squared error) of the elements."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.core.centered import remove_mean
+from models.edm.denoiser import DataDenoiser, NoiseDenoiser, levels
+from models.edm.process import Tabulated
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """type_weight: weight of the elements' loss beside the positions'. spread: standard deviation of log s is
+    spread / 8 of the log range, around its middle plus `shift` (data prediction only).
+    """
+
+    type_weight: float = 0.5
+    spread: float = 1.2
+    shift: float = 0.0
+
+
+def draw_levels(denoiser: DataDenoiser | NoiseDenoiser, n: int, options: LossOptions, source: torch.Generator) -> Tensor:
+    """Noise levels for n molecules, stratified over the batch to lower the variance of the gradient."""
+    process = denoiser.process
+    if isinstance(process, Tabulated):
+        grid = process.grid(process.steps)
+        return grid[torch.randint(1, len(grid), (n,), generator=source)].float()
+    quantile = (torch.arange(n) + torch.rand(n, generator=source)) / n
+    width = math.log(process.maximum / process.minimum)
+    middle = 0.5 * (math.log(process.maximum) + math.log(process.minimum)) + options.shift
+    log_level = middle + options.spread * width / 8 * torch.special.ndtri(quantile.clamp(1e-6, 1 - 1e-6))
+    return log_level.exp().clamp(process.minimum, process.maximum)
+
+
+def denoising_loss(
+    denoiser: DataDenoiser | NoiseDenoiser,
+    numbers: Tensor,
+    positions: Tensor,
+    *,
+    options: LossOptions,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Position loss and element loss of each molecule, both `[b]`, for a bucket of one size.
+
+    `numbers` `[b, n]` are atomic numbers, `positions` `[b, n, 3]` are in Angstrom; losses are means over atoms.
+    """
+    features = denoiser.features
+    b, n = numbers.shape
+    x = remove_mean(positions / features.coordinate_scale)
+    h = features.encode(numbers)
+    level = draw_levels(denoiser, b, options, generator).to(x.device)
+    s = levels(level)
+    noise_x = remove_mean(torch.randn(b, n, 3, generator=generator)).to(x.device)
+    noise_h = torch.randn(b, n, features.channels, generator=generator).to(x.device)
+    estimate = denoiser(x + s * noise_x, h + s * noise_h, level)
+    position = ((estimate.x - x).square().sum(-1).mean(-1)) * denoiser.weight(level)
+    if estimate.logits is None:
+        return position, (estimate.h - h).square().sum(-1).mean(-1) * denoiser.weight(level)
+    entropy = F.cross_entropy(estimate.logits.transpose(1, 2), features.types(numbers), reduction="none")
+    return position, entropy.mean(-1)

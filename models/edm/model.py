@@ -1,0 +1,99 @@
+"""The EDM: features, noise process, denoiser and size distribution joined into one model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from models.core.errors import ConfigError
+from models.edm.denoiser import assemble
+from models.edm.features import AtomFeatures
+from models.edm.loss import LossOptions, denoising_loss
+from models.edm.process import process_from_dict
+from models.edm.sampling import SamplingRun
+from models.edm.sizes import SizeDistribution
+from models.egnn.config import EGNNConfig
+
+TIME_PAIRS = 32
+
+
+class EDM(nn.Module):
+    """A diffusion over 3D molecules of any size that its size distribution knows."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        known = {"elements", "coordinate_scale", "type_scale", "charge_scale", "process", "parametrization", "network", "sizes"}
+        unknown = sorted(set(config) - known)
+        if unknown:
+            raise ConfigError(f"EDM: unknown settings {unknown}; known are {sorted(known)}.")
+        self.config = dict(config)
+        self.features = AtomFeatures(
+            elements=tuple(int(number) for number in config["elements"]),
+            coordinate_scale=config.get("coordinate_scale", 1.7),
+            type_scale=config.get("type_scale", 0.25),
+            charge_scale=config.get("charge_scale"),
+        )
+        self.sizes = SizeDistribution({int(n): int(count) for n, count in config["sizes"].items()})
+        parametrization = config.get("parametrization", "data")
+        time = 2 * TIME_PAIRS if parametrization == "data" else 1
+        channels = self.features.channels
+        network = EGNNConfig.from_dict(
+            {
+                "inputs": channels + time,
+                "outputs": channels if parametrization == "data" else channels + time,
+                **config["network"],
+            }
+        )
+        self.denoiser = assemble(self.features, process_from_dict(config["process"]), network, parametrization)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """From the `config` of a card."""
+        return cls(config)
+
+    @staticmethod
+    def config_for(recipe: Mapping[str, Any], data: Any) -> dict[str, Any]:
+        """The configuration of a new model: the recipe's choices, the data set's elements and sizes."""
+        return {
+            **recipe,
+            "elements": [int(number) for number in data.elements],
+            "sizes": {str(n): int(count) for n, count in data.size_histogram().items()},
+        }
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that the model knows."""
+        return self.features.elements
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def loss(
+        self, numbers: Tensor, positions: Tensor, *, options: Mapping[str, Any], generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Losses of a size bucket, each `[b]`: `loss` is their weighted sum, the others are for the log."""
+        chosen = LossOptions(**options)
+        position, element = denoising_loss(
+            self.denoiser, numbers, positions, options=chosen, generator=generator
+        )
+        return {"loss": position + chosen.type_weight * element, "position": position, "element": element}
+
+    def sampling(
+        self, sizes: Sequence[int], seeds: Sequence[int], *, sampler: str = "stochastic", steps: int = 100, churn: float = 0.8
+    ) -> SamplingRun:
+        """Start sampling one molecule per size and seed; at most `steps` network calls each."""
+        return SamplingRun(self.denoiser, sizes, seeds, sampler=sampler, steps=steps, churn=churn)
+
+    def unsupported(self, numbers: Sequence[int]) -> list[int]:
+        """Atomic numbers in `numbers` that the model does not know, sorted."""
+        return sorted(set(int(number) for number in numbers) - set(self.elements))
+
+    def network_config(self) -> dict[str, Any]:
+        """The complete network settings, defaults included."""
+        return asdict(self.denoiser.network.config)

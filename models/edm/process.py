@@ -1,0 +1,161 @@
+"""Noise processes: z_t = alpha_t x + sigma_t eps.
+
+Everything above works in the variance-exploding frame, z_t / alpha_t = x + s eps with s = sigma_t / alpha_t, in
+which all Gaussian processes are one process and differ only in where their noise levels s lie. Internally
+gamma = -log SNR = 2 log s, the quantity of VDM and EDM (arXiv 2203.17003, section 2.1).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.core.errors import ConfigError
+
+
+class Process(Protocol):
+    """A range of noise levels, its prior, and the time that the network is told."""
+
+    minimum: float
+    maximum: float
+
+    def network_time(self, level: Tensor) -> Tensor:
+        """Noise levels s `[b]` to the time in 0..1 that the network sees `[b]`."""
+
+    def prior_scale(self) -> float:
+        """Standard deviation of the prior in the variance-exploding frame."""
+
+    def grid(self, steps: int) -> Tensor:
+        """Noise levels s_0 < ... < s_steps of the process's own discretization, float64 `[steps + 1]`."""
+
+
+@dataclass(frozen=True)
+class VarianceExploding:
+    """alpha = 1 and s from minimum to maximum, evenly spaced in log s."""
+
+    minimum: float = 0.004
+    maximum: float = 20.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.minimum < self.maximum:
+            raise ConfigError(f"noise levels need 0 < minimum < maximum, but are {self.minimum}, {self.maximum}.")
+
+    def network_time(self, level: Tensor) -> Tensor:
+        return (level / self.minimum).log() / math.log(self.maximum / self.minimum)
+
+    def prior_scale(self) -> float:
+        return math.sqrt(self.maximum**2 + 1.0)  # scaled coordinates have about unit variance
+
+    def grid(self, steps: int) -> Tensor:
+        return torch.logspace(
+            math.log10(self.minimum), math.log10(self.maximum), steps + 1, dtype=torch.float64
+        )
+
+
+class Tabulated:
+    """A variance-preserving process given as a table of gamma at t = 0, 1/T, ..., 1 (float32, as published)."""
+
+    def __init__(self, gamma: Tensor) -> None:
+        if gamma.dim() != 1 or len(gamma) < 2 or not bool((gamma.diff() > 0).all()):
+            raise ConfigError("a gamma table must be one increasing row of at least two numbers.")
+        self.gamma = gamma.to(torch.float32)
+        self.minimum, self.maximum = (math.exp(0.5 * g) for g in (float(gamma[0]), float(gamma[-1])))
+
+    @property
+    def steps(self) -> int:
+        """T, the number of steps of the table."""
+        return len(self.gamma) - 1
+
+    def network_time(self, level: Tensor) -> Tensor:
+        """Time by linear interpolation in gamma, exact at the table's own levels."""
+        gamma = self.gamma.to(level.device, torch.float64)
+        wanted = (2 * level.double().log()).clamp(gamma[0], gamma[-1])
+        right = torch.searchsorted(gamma, wanted).clamp(1, self.steps)
+        low, high = gamma[right - 1], gamma[right]
+        return (((right - 1) + (wanted - low) / (high - low)) / self.steps).to(level.dtype)
+
+    def prior_scale(self) -> float:
+        return math.sqrt(1.0 + math.exp(float(self.gamma[-1])))  # 1 / alpha_T
+
+    def grid(self, steps: int) -> Tensor:
+        if steps == self.steps:
+            return (0.5 * self.gamma.double()).exp()
+        position = torch.linspace(0, self.steps, steps + 1, dtype=torch.float64)
+        low = position.floor().clamp(max=self.steps - 1).long()
+        gamma = self.gamma.double()
+        return (0.5 * (gamma[low] + (position - low) * (gamma[low + 1] - gamma[low]))).exp()
+
+
+def gamma_of_alpha_squared(alpha_squared: np.ndarray[Any, np.dtype[np.float64]]) -> Tensor:
+    """gamma = log sigma^2 - log alpha^2 as the published float32 table."""
+    return torch.from_numpy(-(np.log(alpha_squared) - np.log(1 - alpha_squared))).float()
+
+
+def polynomial(steps: int = 1000, power: float = 2.0, precision: float = 1e-5) -> Tabulated:
+    """The schedule of the published models, alpha^2 = (1 - 2s) (1 - (t)^p)^2 + s (EDM, appendix B)."""
+    a = (1 - (np.arange(steps + 1) / steps) ** power) ** 2
+    ratios = np.clip(a / np.concatenate([[1.0], a[:-1]]), 0.001, 1.0)
+    return Tabulated(gamma_of_alpha_squared((1 - 2 * precision) * np.cumprod(ratios) + precision))
+
+
+def cosine(steps: int = 1000, offset: float = 0.008) -> Tabulated:
+    """The cosine schedule (arXiv 2102.09672) with betas clipped at 0.999, as EDM tabulates it."""
+    t = np.linspace(0, steps + 2, steps + 2)
+    a = np.cos(((t / (steps + 2)) + offset) / (1 + offset) * np.pi * 0.5) ** 2
+    a = a / a[0]
+    beta = np.clip(1 - a[1:] / a[:-1], 0, 0.999)
+    return Tabulated(gamma_of_alpha_squared(np.cumprod(1 - beta)))
+
+
+class LearnedGamma(nn.Module):
+    """A monotone network for gamma(t), trained with the bound (VDM, arXiv 2107.00630; EDM's learned schedule)."""
+
+    def __init__(self, gamma_0: float = -5.0, gamma_1: float = 10.0) -> None:
+        super().__init__()
+        self.weights = nn.ParameterList(
+            [nn.Parameter(torch.randn(out, into) / math.sqrt(into) - 2.0) for into, out in ((1, 1), (1, 1024), (1024, 1))]
+        )
+        self.biases = nn.ParameterList([nn.Parameter(torch.zeros(out)) for out in (1, 1024, 1)])
+        self.gamma_0 = nn.Parameter(torch.tensor(gamma_0))
+        self.gamma_1 = nn.Parameter(torch.tensor(gamma_1))
+
+    def raw(self, t: Tensor) -> Tensor:
+        """An increasing function of t `[b]`, before it is scaled to gamma_0..gamma_1."""
+        positive = [F.softplus(weight) for weight in self.weights]
+        first = F.linear(t[:, None], positive[0], self.biases[0])
+        hidden = torch.sigmoid(F.linear(first, positive[1], self.biases[1]))
+        return (first + F.linear(hidden, positive[2], self.biases[2]))[:, 0]
+
+    def forward(self, t: Tensor) -> Tensor:
+        """gamma at times t `[b]`."""
+        low, high = self.raw(t.new_zeros(1)), self.raw(t.new_ones(1))
+        return self.gamma_0 + (self.gamma_1 - self.gamma_0) * (self.raw(t) - low) / (high - low)
+
+    def tabulate(self, steps: int = 1000) -> Tabulated:
+        """The table of the present gamma, for sampling and scoring."""
+        with torch.no_grad():
+            return Tabulated(self(torch.linspace(0, 1, steps + 1)))
+
+
+def process_from_dict(values: dict[str, Any]) -> VarianceExploding | Tabulated:
+    """The process named by a card: `variance-exploding`, `polynomial`, `cosine`, or a `table` of gammas."""
+    kinds = {
+        "variance-exploding": VarianceExploding,
+        "polynomial": polynomial,
+        "cosine": cosine,
+        "table": lambda gamma: Tabulated(torch.tensor(gamma)),
+    }
+    rest = dict(values)
+    kind = rest.pop("kind", None)
+    if kind not in kinds:
+        raise ConfigError(f"process kind is {kind!r}; choose one of {sorted(kinds)}.")
+    try:
+        return kinds[kind](**rest)  # type: ignore[no-any-return, operator]
+    except TypeError as error:
+        raise ConfigError(f"process {kind!r} cannot be made from {rest}: {error}.") from error

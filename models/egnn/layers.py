@@ -1,0 +1,135 @@
+"""The parts of an EGNN: pair networks with a split first layer, node updates, displacements."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.egnn.config import EGNNConfig
+from models.egnn.pairs import Pairs
+
+
+class PairInput(nn.Module):
+    """First layer of a network on [h_i, h_j, e_ij], split into node terms.
+
+    W [h_i, h_j, e_ij] = W_i h_i + W_j h_j + W_e e_ij: the two large products run over n nodes instead of n^2
+    pairs, with the same result. With W_i = W_j (symmetric) one product serves both.
+    """
+
+    def __init__(self, width: int, edge_features: int, out: int, *, symmetric: bool) -> None:
+        super().__init__()
+        self.receiver = nn.Linear(width, out)
+        self.sender = None if symmetric else nn.Linear(width, out, bias=False)
+        self.edge = nn.Linear(edge_features, out, bias=False)
+        whole = nn.Linear(2 * width + edge_features, out)  # torch's initial scale for the unsplit layer
+        with torch.no_grad():
+            parts = whole.weight.split([width, width, edge_features], dim=1)
+            for part, weight in zip((self.receiver, self.sender, self.edge), parts, strict=True):
+                if part is not None:
+                    part.weight.copy_(weight)
+            self.receiver.bias.copy_(whole.bias)
+
+    def forward(self, h: Tensor, e: Tensor, pairs: Pairs) -> Tensor:
+        receiver = self.receiver(h)
+        sender = receiver if self.sender is None else self.sender(h)
+        return self.edge(e) + pairs.receivers(receiver) + pairs.senders(sender)
+
+
+class Interaction(nn.Module):
+    """One step of message passing on the features: messages, their gate, and the residual node update."""
+
+    def __init__(self, config: EGNNConfig, edge_features: int) -> None:
+        super().__init__()
+        width, channels = config.width, config.message_width
+        self.norm = nn.LayerNorm(width) if config.normalize else None
+        self.first = PairInput(width, edge_features, channels, symmetric=config.symmetric)
+        self.second = nn.Linear(channels, channels)
+        self.gate = nn.Linear(channels, 1) if config.attention else None
+        self.node_first = nn.Linear(width + channels, width)
+        self.node_second = nn.Linear(width, width)
+        self.divisor = config.divisor
+
+    def forward(self, h: Tensor, e: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Updated features, the ungated messages m_ij, and their gates (None without attention)."""
+        source = h if self.norm is None else self.norm(h)
+        m = F.silu(self.second(F.silu(self.first(source, e, pairs))))
+        gate = None if self.gate is None else torch.sigmoid(self.gate(m))
+        received = pairs.total(m) if gate is None else pairs.weighted_total(gate, m)
+        update = self.node_first(torch.cat([source, received / self.divisor], -1))
+        return h + self.node_second(F.silu(update)), m, gate
+
+
+class Displacement(nn.Module):
+    """The scalar c_ij of the coordinate update, from a pair network on features or from the gated messages."""
+
+    def __init__(self, config: EGNNConfig, edge_features: int) -> None:
+        super().__init__()
+        channels = config.message_width
+        own = config.coordinates_from == "features"
+        self.first = PairInput(config.width, edge_features, channels, symmetric=config.symmetric) if own else None
+        self.hidden = nn.ModuleList(nn.Linear(channels, channels) for _ in range(config.coordinate_hidden))
+        self.last = nn.Linear(channels, 1, bias=False)
+        nn.init.xavier_uniform_(self.last.weight, gain=0.001)
+        self.range = config.coordinate_range
+
+    def forward(self, h: Tensor, m: Tensor, gate: Tensor | None, e: Tensor, pairs: Pairs) -> Tensor:
+        if self.first is not None:
+            c = F.silu(self.first(h, e, pairs))
+        elif gate is None:
+            c = m
+        elif not len(self.hidden):  # the last layer is linear, so the gate may come after it, on one channel
+            return self.bounded(self.last(m) * gate)
+        else:
+            c = gate * m
+        for layer in self.hidden:
+            c = F.silu(layer(c))
+        return self.bounded(self.last(c))
+
+    def bounded(self, c: Tensor) -> Tensor:
+        return c if self.range is None else torch.tanh(c) * self.range
+
+
+class RadialBasis(nn.Module):
+    """Distances as Gaussians on 0..cutoff, evenly spaced, with d^2 beside them for what lies beyond."""
+
+    centers: Tensor
+
+    def __init__(self, count: int, cutoff: float) -> None:
+        super().__init__()
+        self.register_buffer("centers", torch.linspace(0.0, cutoff, count), persistent=False)
+        self.width = cutoff / max(count - 1, 1)
+        self.out = count + 1
+
+    def forward(self, squared: Tensor, distance: Tensor) -> Tensor:
+        scaled = (distance - self.centers) / self.width
+        return torch.cat([torch.exp(-0.5 * scaled.square()), 0.05 * squared], -1)
+
+
+class SquaredDistance(nn.Module):
+    """The published edge feature: the squared distance itself."""
+
+    out = 1
+
+    def forward(self, squared: Tensor, distance: Tensor) -> Tensor:  # noqa: ARG002
+        return squared
+
+
+class Block(nn.Module):
+    """Message passing, then one coordinate update; edge features and directions come from the block's input."""
+
+    def __init__(self, config: EGNNConfig, edge_features: int) -> None:
+        super().__init__()
+        self.interactions = nn.ModuleList(Interaction(config, edge_features) for _ in range(config.sublayers))
+        self.displacement = Displacement(config, edge_features)
+        self.divisor = config.divisor
+
+    def forward(self, h: Tensor, e: Tensor, direction: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
+        """Updated features and the displacement of every node."""
+        m, gate = h, None
+        for interaction in self.interactions:
+            h, m, gate = cast("tuple[Tensor, Tensor, Tensor | None]", interaction(h, e, pairs))
+        c = self.displacement(h, m, gate, e, pairs)
+        return h, pairs.displacement(c.to(direction.dtype), direction) / self.divisor

@@ -1,0 +1,183 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from models.core.errors import DivergedError
+from models.core.precision import fast_cpu_arithmetic, network_autocast
+from models.core.random import generator
+from models.egnn.layers import Block
+from models.training.data import SizeBuckets, bucket_loader
+from models.training.log import TrainingLog
+from models.training.recipe import Optimizer, Recipe
+from models.training.state import Average, Progress, load_state, save_state
+
+
+class Trainable(Protocol):
+    """What the loop needs of a model."""
+
+    def loss(
+        self, numbers: Tensor, positions: Tensor, *, options: dict[str, Any], generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Losses of a size bucket, each `[b]`."""
+
+
+@dataclass
+class Run:
+    """Where a run lives and how long this piece of it may take."""
+
+    folder: Path
+    time_limit: float = math.inf
+    checkpoint_every: float = 180.0
+    resume: bool = False
+
+
+def learning_rate(options: Optimizer, molecules: int, total: int) -> float:
+    """Warm-up, constant, linear cool-down, as a function of molecules seen."""
+    warm = min(1.0, (molecules + 1) / max(options.warmup, 1))
+    cool = min(1.0, (total - molecules) / options.cooldown) if options.cooldown else 1.0
+    return options.learning_rate * warm * max(cool, 0.0)
+
+
+def world() -> tuple[int, int]:
+    """Rank of this process and number of processes; (0, 1) outside torchrun."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def compile_blocks(model: nn.Module) -> None:
+    """Compile the EGNN's blocks, which share one compiled graph for all sizes; a third faster on a CPU."""
+    for module in model.modules():
+        if isinstance(module, Block):
+            module.compile(dynamic=True)
+
+
+def average_gradients(parameters: list[nn.Parameter], processes: int) -> None:
+    """Sum the gradients over all processes in one message; the loss is already divided by the whole batch."""
+    if processes == 1:
+        return
+    gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
+    flat = torch.cat([g.reshape(-1) for g in gradients])
+    dist.all_reduce(flat)
+    for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+        parameter.grad = part.view_as(parameter)
+
+
+class Stop:
+    """SIGTERM and SIGINT ask the loop to save and leave; a second signal kills as usual."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> Stop:
+        self.before = {s: signal.signal(s, self.ask) for s in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def ask(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self.asked = True
+        signal.signal(number, self.before[signal.Signals(number)])
+
+    def __exit__(self, *_: object) -> None:
+        for s, handler in self.before.items():
+            signal.signal(s, handler)
+
+
+def train(
+    recipe: Recipe, model: nn.Module, data: Any, run: Run, *, after_checkpoint: Callable[[Progress], None] | None = None
+) -> Progress:
+    """Train `model` in place until the recipe's length, the time limit or a signal; leaves its averaged weights
+    and a checkpoint in `run.folder`. Raises DivergedError when the loss is not finite, naming the step.
+    """
+    rank, processes = world()
+    fast_cpu_arithmetic()
+    parameters = list(model.parameters())
+    optimizer = torch.optim.AdamW(
+        parameters, lr=recipe.optimizer.learning_rate, betas=recipe.optimizer.betas,
+        weight_decay=recipe.optimizer.weight_decay, fused=True,
+    )  # fmt: skip
+    average = Average(model, recipe.ema)
+    checkpoint = run.folder / "checkpoint.safetensors"
+    progress = Progress()
+    if run.resume and checkpoint.exists():
+        progress = load_state(checkpoint, model, average, optimizer)
+    if recipe.compile:
+        compile_blocks(model)
+    buckets = SizeBuckets(
+        data.sizes, recipe.bucket, recipe.seed, start=progress.buckets, process=rank, processes=processes
+    )
+    batches: Iterator[Any] = iter(bucket_loader(data, buckets))
+    device = next(model.parameters()).device
+    per_step = recipe.batch // recipe.bucket
+    per_process = per_step // processes
+    if per_process * processes != per_step:
+        raise ValueError(f"{per_step} buckets a step cannot be shared by {processes} processes.")
+    log = TrainingLog(run.folder, total=recipe.molecules) if rank == 0 else nullcontext()
+    started = saved = time.monotonic()
+    before = progress.seconds
+    with Stop() as stop, log:
+        while progress.molecules < recipe.molecules:
+            sums: dict[str, float] = {}
+            seen = 0
+            for k in range(per_process):
+                batch = next(batches).to(device)
+                b = batch.num_graphs
+                source = generator(recipe.seed, f"step {progress.step} part {rank * per_process + k}")
+                with network_autocast(device):
+                    losses = model.loss(
+                        batch.z.view(b, -1), batch.pos.view(b, -1, 3), options=recipe.loss, generator=source
+                    )  # type: ignore[operator]
+                (losses["loss"].sum() / recipe.batch).backward()
+                seen += b
+                for name, value in losses.items():
+                    sums[name] = sums.get(name, 0.0) + float(value.detach().sum())
+            average_gradients(parameters, processes)
+            norm = float(nn.utils.clip_grad_norm_(parameters, recipe.optimizer.clip))
+            if not math.isfinite(norm):
+                raise DivergedError(
+                    f"the gradient is not finite at step {progress.step}; the last good state is {checkpoint}. "
+                    "Resume with a lower learning rate."
+                )
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(recipe.optimizer, progress.molecules, recipe.molecules)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            progress.step += 1
+            progress.buckets += per_step
+            progress.molecules += recipe.batch
+            progress.seconds = before + time.monotonic() - started
+            average.update(model, progress.step)
+            if rank == 0:
+                log.step(progress, {k: v / seen for k, v in sums.items()}, norm, optimizer.param_groups[0]["lr"])
+            finished = time.monotonic() - started > run.time_limit or stop.asked
+            if processes > 1:
+                flag = torch.tensor(float(finished))
+                dist.all_reduce(flag)
+                finished = bool(flag > 0)
+            if rank == 0 and (finished or time.monotonic() - saved > run.checkpoint_every):
+                save_state(checkpoint, model, average, optimizer, progress)
+                saved = time.monotonic()
+                if after_checkpoint is not None:
+                    after_checkpoint(progress)
+            if finished:
+                break
+        if rank == 0:
+            save_state(checkpoint, model, average, optimizer, progress)
+    model.load_state_dict(average.weights(model))
+    return progress
+
+
+def run_summary(recipe: Recipe, progress: Progress) -> dict[str, Any]:
+    """What the card says about the training."""
+    return {"recipe": recipe.name, "data": recipe.data, **asdict(progress)}
