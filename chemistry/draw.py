@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,7 @@ _PALETTE = {
     53: "#8e5bd0",
 }
 _MARK = (0.90, 0.28, 0.30, 0.40)
-_GOOD, _BAD = (0.19, 0.64, 0.42), (0.90, 0.28, 0.30)
+_GOOD, _DOUBTFUL, _BAD = (0.19, 0.64, 0.42), (0.95, 0.65, 0.15), (0.90, 0.28, 0.30)
 _MAX_RINGS = 12
 """Beyond this many independent rings the layout algorithm may not end; the 3D coordinates are projected."""
 _STYLE = re.compile(r"style='([^']*)'")
@@ -67,7 +67,8 @@ def draw_grid_png(
     columns: int = 4,
     cell: tuple[int, int] = (300, 260),
 ) -> None:
-    """Write a grid of drawings with a legend each; a report's frame is green when valid, red otherwise.
+    """Write a grid of drawings with a legend each; a report's frame is green when all is well, amber when it is
+    valid but has reasons, red when it is not valid.
 
     An item is a Report or a SMILES. Raises BadStructureError for a SMILES that RDKit refuses.
     """
@@ -79,6 +80,7 @@ def draw_grid_png(
     drawer = rdMolDraw2D.MolDraw2DCairo(*canvas, width, height)
     options = _options(drawer)
     options.clearBackground = True
+    options.drawMolsSameScale = False
     options.legendFontSize = 18
     options.padding = 0.08
     prepared = [_prepared(item) if isinstance(item, str) else _depiction(item) for item, _ in items]
@@ -90,7 +92,7 @@ def draw_grid_png(
     )
     for index, (item, _) in enumerate(items):
         if not isinstance(item, str):
-            _frame(drawer, (index % columns) * width, (index // columns) * height, cell, item.valid)
+            _frame(drawer, (index % columns) * width, (index // columns) * height, cell, _color(item))
     drawer.FinishDrawing()
     _write(path, bytes(drawer.GetDrawingText()))
 
@@ -165,16 +167,25 @@ def _projected(mol: Chem.Mol) -> Chem.Mol:
 def _legend(item: Report | str, legend: str) -> str:
     if isinstance(item, str):
         return legend
-    verdict = "valid" if item.valid else ", ".join(_unique(reason.code for reason in item.reasons[:2]))
+    codes = list(dict.fromkeys(reason.code for reason in item.reasons))
+    verdict = "; ".join(["valid" if item.valid else "not valid", *codes[:2]])
     return f"{legend}  {verdict}" if legend else verdict
 
 
-def _unique(words: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(words))
+def _color(report: Report) -> tuple[float, float, float]:
+    if not report.valid:
+        return _BAD
+    return _DOUBTFUL if report.reasons else _GOOD
 
 
-def _frame(drawer: rdMolDraw2D.MolDraw2D, left: int, top: int, cell: tuple[int, int], good: bool) -> None:
-    drawer.SetColour(_GOOD if good else _BAD)
+def _frame(
+    drawer: rdMolDraw2D.MolDraw2D,
+    left: int,
+    top: int,
+    cell: tuple[int, int],
+    color: tuple[float, float, float],
+) -> None:
+    drawer.SetColour(color)
     drawer.SetFillPolys(False)
     drawer.SetLineWidth(3)
     near, far = Point2D(left + 4, top + 4), Point2D(left + cell[0] - 4, top + cell[1] - 4)
