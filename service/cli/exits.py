@@ -45,11 +45,15 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*arguments, **options)
         except KeyboardInterrupt:
             raise typer.Exit(Exit.INTERRUPTED) from None
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
         except BrokenPipeError:
             # The reader of our output has left (`equimol models | head`): nothing more to say.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(Exit.DONE) from None
-        except (CommandError, EquimolProblem, OSError, ValueError) as error:
+        except Exception as error:
+            if not _expected(error):
+                raise
             if os.environ.get(DEBUG_VARIABLE):
                 traceback.print_exc()
             say_error(describe(error))
@@ -60,6 +64,8 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def exit_code(error: Exception) -> Exit:
     """What the shell sees of an error."""
+    if _unreachable(error):
+        return Exit.UNREACHABLE
     return error.code if isinstance(error, CommandError) else Exit.FAILED
 
 
@@ -75,4 +81,20 @@ def describe(error: Exception) -> str:
         return error.detail
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
+    if _unreachable(error):
+        return f"{error}; start a service with `equimol serve`, or name another with --url"
     return str(error) or type(error).__name__
+
+
+def _expected(error: Exception) -> bool:
+    """Whether the error is one that its message explains; anything else is a fault and shows its trace."""
+    from service.client.errors import ClientError  # loaded already by the commands that can raise it
+
+    kinds = (CommandError, ClientError, EquimolProblem, OSError, RuntimeError, ValueError)
+    return isinstance(error, kinds)
+
+
+def _unreachable(error: Exception) -> bool:
+    from service.client.errors import UnreachableError
+
+    return isinstance(error, UnreachableError)
