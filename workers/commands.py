@@ -56,7 +56,7 @@ def run_worker(settings: Settings, queues: list[str], health_file: Path | None =
     flags = Flags()
     app = make_celery(settings)
     desk = Desk.open(settings)
-    register(app, Child(settings, name, flags))
+    register(app, Child(settings, name, queues, flags))
     pulse = Pulse(desk, name, queues, flags, health_file)
     pulse.attach(app)
     reconciler = Reconciler(desk)

@@ -8,11 +8,13 @@ import mmap
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from celery import Celery, signals
 
 from workers.engine import Engine, choose_device
+from workers.families import CHEMISTRY
 from workers.presence import Presence
 from workers.problems import EquimolProblem
 from workers.queue import TASK
@@ -51,8 +53,8 @@ class Flags:
 class Child:
     """The worker's child: made in the parent, comes alive in the child after the fork."""
 
-    def __init__(self, settings: Settings, worker: str, flags: Flags) -> None:
-        self.settings, self.worker, self.flags = settings, worker, flags
+    def __init__(self, settings: Settings, worker: str, queues: Sequence[str], flags: Flags) -> None:
+        self.settings, self.worker, self.queues, self.flags = settings, worker, queues, flags
         self._runner: Runner | None = None
 
     def start(self, **_: Any) -> None:
@@ -75,6 +77,8 @@ class Child:
 
     def _warm_up(self, runner: Runner) -> list[str]:
         """Load every model that is there; one that cannot be loaded fails its jobs, not the worker."""
+        if "cpu" in self.queues:
+            runner.engine.adapter(CHEMISTRY, None)
         loaded = []
         for card in runner.shelf.cards.values():
             try:
