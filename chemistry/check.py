@@ -19,12 +19,12 @@ from chemistry.elements import SYMBOLS
 from chemistry.errors import ChemistryError
 from chemistry.formats.sdf import record_text
 from chemistry.guard import Guard
-from chemistry.mol import from_mol, to_mol
+from chemistry.mol import bonds_of, to_mol
 from chemistry.reasons import Failure, Reason
 from chemistry.sanitize import sanitize
 from chemistry.structure import Bond, Structure
 
-BondRule = Literal["distance", "rdkit"]
+BondRule = Literal["distance", "rdkit", "given"]
 BOND_RULES: tuple[BondRule, ...] = get_args(BondRule)
 
 CLASH_FRACTION = 0.65
@@ -85,10 +85,9 @@ def check(structure: Structure, *, bond_rule: BondRule = "distance", guard: Guar
 
     Stability is always by the published table. Validity by "distance" is the published one: RDKit sanitizes
     the table's bonds. By "rdkit" it is that DetermineBonds finds bonds for the total charge inside `guard`
-    (the process's own by default) and RDKit sanitizes them. Raises ChemistryError for another rule.
+    (the process's own by default) and RDKit sanitizes them. By "given" RDKit sanitizes the bonds that the
+    structure carries. Raises ChemistryError for another rule, or where none are given.
     """
-    if bond_rule not in BOND_RULES:
-        raise ChemistryError(f"no bond rule {bond_rule!r}; choose one of {', '.join(BOND_RULES)}")
     table = distance_bonds(structure.numbers, structure.positions)
     bonds, charges, failure = table.bonds, None, None
     if bond_rule == "rdkit":
@@ -97,6 +96,14 @@ def check(structure: Structure, *, bond_rule: BondRule = "distance", guard: Guar
             failure = found.reasons[0]
         else:
             bonds, charges = found.bonds, found.atom_charges
+    elif bond_rule == "given":
+        if structure.bonds is None:
+            raise ChemistryError(
+                'bond rule "given" needs a structure with bonds; choose "distance" or "rdkit"'
+            )
+        bonds, charges = structure.bonds, structure.atom_charges
+    elif bond_rule != "distance":
+        raise ChemistryError(f"no bond rule {bond_rule!r}; choose one of {', '.join(BOND_RULES)}")
     fragments = _fragments(structure.n_atoms, bonds)
     mol = to_mol(structure, bonds, charges)
     refused = failure or sanitize(mol)
@@ -108,7 +115,7 @@ def check(structure: Structure, *, bond_rule: BondRule = "distance", guard: Guar
     else:
         smiles, inchikey = _names(mol)
         Chem.Kekulize(mol, clearAromaticFlags=True)
-        bonds = from_mol(mol).bonds or ()
+        bonds = bonds_of(mol)
     return Report(
         valid=refused is None,
         connected=fragments.max() == 0,

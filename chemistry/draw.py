@@ -67,8 +67,8 @@ def draw_grid_png(
     columns: int = 4,
     cell: tuple[int, int] = (300, 260),
 ) -> None:
-    """Write a grid of drawings with a legend each; a report's frame is green when all is well, amber when it is
-    valid but has reasons, red when it is not valid.
+    """Write a grid of drawings with a legend each; a report's frame is green when all is well, amber when it
+    is valid but has reasons, red when it is not valid.
 
     An item is a Report or a SMILES. Raises BadStructureError for a SMILES that RDKit refuses.
     """
@@ -111,6 +111,7 @@ def _options(drawer: rdMolDraw2D.MolDraw2D) -> Any:  # the stubs forbid setting 
     options.setHighlightColour(_MARK)
     options.setLegendColour(_rgb("#404850"))
     options.bondLineWidth = 2
+    options.fixedBondLength = 34  # small molecules are not blown up; large ones still shrink
     options.padding = 0.06
     return options
 
@@ -168,7 +169,8 @@ def _legend(item: Report | str, legend: str) -> str:
     if isinstance(item, str):
         return legend
     codes = list(dict.fromkeys(reason.code for reason in item.reasons))
-    verdict = "; ".join(["valid" if item.valid else "not valid", *codes[:2]])
+    verdict = ("valid, but " if codes else "valid") if item.valid else "invalid: "
+    verdict += ", ".join(codes[:2])
     return f"{legend}  {verdict}" if legend else verdict
 
 

@@ -90,7 +90,7 @@ class Guard:
             raise GuardClosedError("this guard was closed; make another one")
         request = pickle.dumps((function, args, kwargs), protocol=pickle.HIGHEST_PROTOCOL)
         with self._slots:
-            child = self._take(function.__module__)
+            child = self._take(_module_of(function))
             alive = False
             try:
                 kind, answer, alive = self._ask(child, request)
@@ -165,6 +165,11 @@ class Guard:
         self._reset()
         for child in inherited:
             child.disown()
+
+
+def _module_of(function: object) -> str:
+    """Where `function`, or what it is a partial of, is defined."""
+    return str(getattr(getattr(function, "func", function), "__module__", "builtins"))
 
 
 def _cause(status: int) -> str:

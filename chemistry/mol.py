@@ -58,19 +58,23 @@ def from_mol(mol: Chem.Mol, title: str = "", properties: dict[str, str] | None =
     Raises BadStructureError for dummy atoms and coordinates that are not finite.
     """
     charges = tuple(atom.GetFormalCharge() for atom in mol.GetAtoms())
-    bonds = tuple(
-        Bond(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), _order(bond))
-        for bond in mol.GetBonds()
-        if bond.GetBondType() not in (Chem.BondType.ZERO, Chem.BondType.HYDROGEN)
-    )
     return Structure(
         numbers=np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()], dtype=np.int64),
         positions=mol.GetConformer().GetPositions(),
         charge=sum(charges),
         title=title,
-        bonds=bonds,
+        bonds=bonds_of(mol),
         atom_charges=charges if any(charges) else None,
         properties=properties or {},
+    )
+
+
+def bonds_of(mol: Chem.Mol) -> tuple[Bond, ...]:
+    """The bonds of a molecule; coordination counts as single, hydrogen bonds and zero order not at all."""
+    return tuple(
+        Bond(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), _order(bond))
+        for bond in mol.GetBonds()
+        if bond.GetBondType() not in (Chem.BondType.ZERO, Chem.BondType.HYDROGEN)
     )
 
 

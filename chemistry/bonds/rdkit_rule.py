@@ -14,7 +14,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdDetermineBonds
 
 from chemistry.guard import Guard
-from chemistry.mol import from_mol, to_mol
+from chemistry.mol import bonds_of, to_mol
 from chemistry.reasons import Failure
 from chemistry.structure import Bond, Structure
 
@@ -48,8 +48,7 @@ def _determine(structure: Structure) -> ChargedBonds | Failure:
             Chem.Kekulize(mol, clearAromaticFlags=True)
     except (ValueError, RuntimeError) as error:
         return Failure.because("sanitization", f"RDKit finds no bonds: {_first_line(error)}")
-    found = from_mol(mol)
-    return ChargedBonds(found.bonds or (), tuple(atom.GetFormalCharge() for atom in mol.GetAtoms()))
+    return ChargedBonds(bonds_of(mol), tuple(atom.GetFormalCharge() for atom in mol.GetAtoms()))
 
 
 def _first_line(error: Exception) -> str:

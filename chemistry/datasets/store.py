@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +34,13 @@ def cache_folder() -> Path:
         return Path(given)
     home = os.environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "equimol"
+
+
+def named_folder(name: str) -> Path:
+    """Where the imported data set `name` is kept. Raises DatasetError when it cannot be a folder's name."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise DatasetError(f"{name!r} cannot name a data set; use letters, digits, '.', '_' and '-'")
+    return cache_folder() / "datasets" / name
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from chemistry.reasons import Failure
 from chemistry.structure import Structure
 
 _EMBED_SECONDS = 20
+_GAP = 4.0
+"""Angstrom between the fragments of a molecule made from SMILES."""
 
 
 def read_smiles(text: str, limits: ReadLimits, *, seed: int = 0) -> Iterator[Structure | Failure]:
@@ -50,6 +52,7 @@ def embed(smiles: str, *, seed: int = 0, title: str = "", max_atoms: int = 1_000
                 return Failure.because(
                     "embedding", f"no 3D coordinates found for {smiles[:80]!r}", title=title
                 )
+        _set_apart(mol)
         if rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
             rdForceFieldHelpers.MMFFOptimizeMolecule(mol)
     Chem.Kekulize(mol, clearAromaticFlags=True)
@@ -75,3 +78,16 @@ def _line(line: str, limits: ReadLimits, seed: int) -> Structure | Failure:
         return failure
     smiles, _, title = line.partition(" ") if "\t" not in line else line.partition("\t")
     return embed(smiles, seed=seed, title=title.strip(), max_atoms=limits.max_atoms)
+
+
+def _set_apart(mol: Chem.Mol) -> None:
+    """Move fragments side by side along x: RDKit embeds each of them around the origin."""
+    fragments = Chem.GetMolFrags(mol)
+    if len(fragments) == 1:
+        return
+    positions = mol.GetConformer().GetPositions()
+    edge = 0.0
+    for atoms in map(list, fragments):
+        positions[atoms, 0] += edge - positions[atoms, 0].min()
+        edge = positions[atoms, 0].max() + _GAP
+    mol.GetConformer().SetPositions(positions)

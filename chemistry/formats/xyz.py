@@ -37,20 +37,25 @@ def write_xyz(structure: Structure, comment: str | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
+def atoms_announced(line: str) -> int | None:
+    """The number on a count line, or None when it is not one."""
+    count = _COUNT.fullmatch(line)
+    return int(count[1]) if count else None
+
+
 def _frames(lines: list[str], limits: ReadLimits) -> Iterator[Structure | Failure]:
     at = 0
     while at < len(lines):
         if not lines[at].strip():
             at += 1
             continue
-        count = _COUNT.fullmatch(lines[at])
-        if count is None:
+        n_atoms = atoms_announced(lines[at])
+        if n_atoms is None:
             yield Failure.because(
                 "bad-record", f"{lines[at][:40]!r} is not a number of atoms (line {at + 1})"
             )
-            at = next((i for i in range(at + 1, len(lines)) if _COUNT.fullmatch(lines[i])), len(lines))
+            at = next((i for i in range(at + 1, len(lines)) if atoms_announced(lines[i])), len(lines))
             continue
-        n_atoms = int(count[1])
         frame = lines[at + 1 : at + 2 + n_atoms]
         yield _frame(n_atoms, frame, at, limits)
         at += 2 + n_atoms
