@@ -14,7 +14,7 @@ import typer
 
 from service.cli.display import molecule_table, notes, output, wait_with_bar
 from service.cli.drawing import draw_grid
-from service.cli.exits import CommandError
+from service.cli.exits import DEBUG_VARIABLE, CommandError
 from service.cli.stack import Stack, running
 from service.client import Equimol, Molecule
 from workers.settings import Settings
@@ -76,8 +76,9 @@ def _service() -> Iterator[Stack]:
     """A service on a free port with its own folder, gone afterwards; its log is shown when something fails."""
     with tempfile.TemporaryDirectory(prefix="equimol-demo-") as folder:
         # Whatever the user has set up for a service of their own is not the demo's.
-        for name in [name for name in os.environ if name.startswith("EQUIMOL_")]:
-            del os.environ[name]
+        for name in list(os.environ):
+            if name.startswith("EQUIMOL_") and name != DEBUG_VARIABLE:
+                del os.environ[name]
         os.environ["EQUIMOL_DATA_FOLDER"] = folder
         log = Path(folder) / "service.log"
         with log.open("wb") as file:

@@ -26,10 +26,13 @@ def list_jobs(
 ) -> None:
     """List jobs, newest first."""
     with connect(url, key) as service:
-        table = Table(Column("id", no_wrap=True), "model", "what", "status", "progress", "created")
+        table = Table(
+            *(Column(name, no_wrap=True) for name in ("id", "what", "status", "done", "valid", "created"))
+        )
         for job in service.jobs(limit=limit, status=status.value if status else None, model=model):
-            created = job.created.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-            table.add_row(job.id, job.model or "", job.capability, job.status.value, numbers(job), created)
+            created = job.created.astimezone().strftime("%m-%d %H:%M")
+            done = f"{job.progress.done}/{job.progress.total}"
+            table.add_row(job.id, _what(job), job.status.value, done, str(job.progress.valid), created)
         output.print(table)
 
 
@@ -81,6 +84,10 @@ def delete(job_id: JobId, url: Url = None, key: Key = None) -> None:
     with connect(url, key) as service:
         service.job(job_id).delete()
     notes.print(f"job {job_id} is deleted")
+
+
+def _what(job: Job) -> str:
+    return job.capability if job.model is None else f"{job.capability} {job.model}"
 
 
 def _show(job: Job) -> None:

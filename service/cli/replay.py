@@ -34,8 +34,8 @@ def replay(
 ) -> None:
     """Run a job again from its manifest and compare the results. Exit code 1 when they differ.
 
-    Files are compared byte by byte; where a file differs (another processor rounds differently), the molecules'
-    SMILES are compared too.
+    Files are compared byte by byte; where one differs (another processor rounds differently) and the old
+    molecules are at hand in all.zip, their SMILES are compared instead.
     """
     document, text, old = _read(manifest, molecules)
     with connect(url, key) as service:

@@ -32,6 +32,12 @@ function say(box, text) {
   box.replaceChildren(note);
 }
 
+// The page's own background as the number that the library wants.
+function background(box) {
+  const [red, green, blue] = getComputedStyle(box).backgroundColor.match(/\d+/g).map(Number);
+  return (red << 16) | (green << 8) | blue;
+}
+
 async function prepare(box) {
   if (viewer) return viewer;
   if (!supported()) {
@@ -45,8 +51,7 @@ async function prepare(box) {
     return null;
   }
   box.replaceChildren();
-  const background = getComputedStyle(box).backgroundColor;
-  viewer = window.$3Dmol.createViewer(box, { backgroundColor: background, antialias: true });
+  viewer = window.$3Dmol.createViewer(box, { backgroundColor: background(box), antialias: true });
   return viewer;
 }
 
