@@ -1,25 +1,12 @@
 """Whatever dies, every job ends exactly once, and no molecule is lost or doubled."""
 
+import json
 import os
 import signal
 import time
 from pathlib import Path
 
-import pytest
-
 from workers.records import FINAL, JobStatus
-
-SLOW = {"n_molecules": 16, "steps": 5, "step_seconds": 0.02}  # 0.4 s a shard, 4 shards
-
-
-@pytest.fixture
-def undisturbed(sample, start_worker, wait, read_rows):
-    """What the job gives when nothing happens."""
-    worker = start_worker()
-    job = wait(sample(**SLOW).id)
-    assert job.status is JobStatus.SUCCEEDED
-    worker.terminate()
-    return read_rows(job)
 
 
 def ends(desk, job):
@@ -34,9 +21,9 @@ def running(desk, job, at_least=1):
     return any(s.status == "running" for s in shards) and sum(s.status == "done" for s in shards) >= at_least
 
 
-def test_killing_the_worker_group(desk, sample, start_worker, wait, undisturbed, read_rows):
+def test_killing_the_worker_group(slow_job, desk, sample, start_worker, wait, undisturbed, read_rows):
     worker = start_worker()
-    job = sample(**SLOW)
+    job = sample(**slow_job)
     wait(lambda: running(desk, job))
     worker.kill_group()
     start_worker()
@@ -49,10 +36,10 @@ def test_killing_the_worker_group(desk, sample, start_worker, wait, undisturbed,
 
 
 def test_killing_the_child_is_repaired_by_the_same_worker_without_waiting_for_the_lease(
-    desk, sample, start_worker, wait, undisturbed, read_rows
+    slow_job, desk, sample, start_worker, wait, undisturbed, read_rows
 ):
     worker = start_worker(lease_seconds=60.0, visibility_seconds=120.0)
-    job = sample(**SLOW)
+    job = sample(**slow_job)
     wait(lambda: running(desk, job))
     started = time.monotonic()
     for child in worker.children():
@@ -65,9 +52,11 @@ def test_killing_the_child_is_repaired_by_the_same_worker_without_waiting_for_th
     assert job.attempts == 2
 
 
-def test_killing_the_parent_ends_the_child_too(desk, sample, start_worker, wait, undisturbed, read_rows):
+def test_killing_the_parent_ends_the_child_too(
+    slow_job, desk, sample, start_worker, wait, undisturbed, read_rows
+):
     worker = start_worker()
-    job = sample(**SLOW)
+    job = sample(**slow_job)
     wait(lambda: running(desk, job))
     (child,) = worker.children()
     os.kill(worker.pid, signal.SIGKILL)
@@ -82,9 +71,11 @@ def test_killing_the_parent_ends_the_child_too(desk, sample, start_worker, wait,
     assert ends(desk, job) == 1
 
 
-def test_killing_the_store(desk, server, settings, sample, start_worker, wait, undisturbed, read_rows):
+def test_killing_the_store(
+    slow_job, desk, server, settings, sample, start_worker, wait, undisturbed, read_rows
+):
     start_worker()
-    job = sample(**SLOW)
+    job = sample(**slow_job)
     wait(lambda: running(desk, job))
     os.kill(server.pid, signal.SIGKILL)
     server.stop()
@@ -94,7 +85,7 @@ def test_killing_the_store(desk, server, settings, sample, start_worker, wait, u
     assert job.status is JobStatus.SUCCEEDED
     assert read_rows(job) == undisturbed
     assert ends(desk, job) == 1
-    later = wait(sample(**SLOW).id)
+    later = wait(sample(**slow_job).id)
     assert read_rows(later) == undisturbed
 
 
@@ -117,10 +108,10 @@ def test_a_job_that_always_kills_its_worker_fails_after_three_attempts(
 
 
 def test_a_job_that_kills_its_worker_once_succeeds(
-    sample, start_worker, wait, undisturbed, read_rows, folder
+    slow_job, sample, start_worker, wait, undisturbed, read_rows, folder
 ):
     start_worker()
-    job = wait(sample(**SLOW, kill_at=6, once=str(folder / "once")).id)
+    job = wait(sample(**slow_job, kill_at=6, once=str(folder / "once")).id)
     assert job.status is JobStatus.SUCCEEDED
     assert read_rows(job) == undisturbed
     assert job.attempts == 2
@@ -139,19 +130,19 @@ def test_an_unexpected_error_is_tried_again_and_then_told_without_internals(
 
 
 def test_a_hanging_computation_is_ended_and_repeated(
-    sample, start_worker, wait, undisturbed, read_rows, folder
+    slow_job, sample, start_worker, wait, undisturbed, read_rows, folder
 ):
     start_worker(stall_seconds=1.5)
-    job = wait(sample(**SLOW, hang_at=2, once=str(folder / "once")).id)
+    job = wait(sample(**slow_job, hang_at=2, once=str(folder / "once")).id)
     assert job.status is JobStatus.SUCCEEDED
     assert read_rows(job) == undisturbed
 
 
 def test_a_polite_stop_gives_the_shard_back_without_counting_an_attempt(
-    desk, sample, start_worker, wait, undisturbed, read_rows
+    slow_job, desk, sample, start_worker, wait, undisturbed, read_rows
 ):
     worker = start_worker(lease_seconds=60.0, visibility_seconds=120.0, lost_message_seconds=60.0)
-    job = sample(**SLOW)
+    job = sample(**slow_job)
     wait(lambda: running(desk, job))
     started = time.monotonic()
     worker.terminate()
@@ -175,11 +166,11 @@ def test_a_lost_message_is_sent_again(desk, sample, start_worker, wait):
 
 
 def test_the_final_unit_survives_the_death_of_its_worker(
-    desk, sample, start_worker, wait, undisturbed, read_rows
+    slow_job, desk, sample, start_worker, wait, undisturbed, read_rows
 ):
     """The last shard was handed in, then the worker died before the files were joined."""
     worker = start_worker()
-    job = sample(**SLOW)
+    job = sample(**slow_job)
     wait(lambda: running(desk, job, at_least=3))
     os.kill(worker.pid, signal.SIGSTOP)  # the parent acknowledges nothing and starts no further unit
     wait(lambda: job_unit(desk, job, FINAL) != "waiting" or desk.store.get(job.id).ended)
@@ -192,6 +183,4 @@ def test_the_final_unit_survives_the_death_of_its_worker(
 
 
 def job_unit(desk, job, unit):
-    import json
-
     return json.loads(desk.store.redis.hget(desk.store.key("job", job.id, "shards"), unit))["status"]
