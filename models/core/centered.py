@@ -31,7 +31,11 @@ def degrees_of_freedom(n_points: int, dimensions: int = 3) -> int:
 
 
 def centered_normal(
-    generators: Sequence[torch.Generator], n_points: int, *, dtype: torch.dtype = torch.float32, dimensions: int = 3
+    generators: Sequence[torch.Generator],
+    n_points: int,
+    *,
+    dtype: torch.dtype = torch.float32,
+    dimensions: int = 3,
 ) -> Tensor:
     """Standard normal noise of zero mean, `[len(generators), n_points, dimensions]`, one generator a molecule."""
     return remove_mean(stacked_normal(generators, (n_points, dimensions), dtype=dtype))

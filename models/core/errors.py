@@ -1,10 +1,10 @@
 """The error tree of the mathematics.
 
-    EquimolError
-    |-- ConfigError        a model, sampler or recipe that cannot be assembled
-    |-- ShapeError         a tensor of the wrong shape
-    |-- CheckpointError    weights that are missing, altered or of another model
-    `-- DivergedError      numbers that left the finite range
+EquimolError
+|-- ConfigError        a model, sampler or recipe that cannot be assembled
+|-- ShapeError         a tensor of the wrong shape
+|-- CheckpointError    weights that are missing, altered or of another model
+`-- DivergedError      numbers that left the finite range
 """
 
 from __future__ import annotations

@@ -97,7 +97,9 @@ class NoiseDenoiser(nn.Module):
         """Loss weight of squared errors: 1 / s^2, which makes it the error of the noise."""
         return 1 / level.square()
 
-    def noise(self, z_x: Tensor, z_h: Tensor, time: Tensor, pairs: Pairs | None = None) -> tuple[Tensor, Tensor]:
+    def noise(
+        self, z_x: Tensor, z_h: Tensor, time: Tensor, pairs: Pairs | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Predicted noise for z_t at times `[b]` in 0..1, in the process's own (variance-preserving) frame."""
         t = levels(time).to(z_h.dtype).expand(-1, z_h.shape[1], 1)
         h, moved = self.network(torch.cat([z_h, t], -1), z_x, pairs)
@@ -119,6 +121,8 @@ def assemble(
         return DataDenoiser(features, process, EGNN(network))
     if parametrization == "noise":
         if not isinstance(process, Tabulated):
-            raise ConfigError("noise prediction needs a variance-preserving process (polynomial, cosine, table).")
+            raise ConfigError(
+                "noise prediction needs a variance-preserving process (polynomial, cosine, table)."
+            )
         return NoiseDenoiser(features, process, EGNN(network))
     raise ConfigError(f"parametrization is {parametrization!r}; choose 'data' or 'noise'.")

@@ -35,7 +35,12 @@ class Lanes:
 
     @classmethod
     def start(
-        cls, denoiser: DataDenoiser | NoiseDenoiser, n_atoms: int, seeds: Sequence[int], grid: Tensor, rows: list[int]
+        cls,
+        denoiser: DataDenoiser | NoiseDenoiser,
+        n_atoms: int,
+        seeds: Sequence[int],
+        grid: Tensor,
+        rows: list[int],
     ) -> Lanes:
         """Lanes drawn from the prior, one per molecule seed, all on the same grid `[k + 1]`."""
         device = next(denoiser.parameters()).device
@@ -60,7 +65,9 @@ class Lanes:
         """Each lane's noise level `[b]`, `ahead` places further on."""
         return self.grid.gather(1, (self.place + ahead).clamp(max=self.grid.shape[1] - 1)[:, None])[:, 0]
 
-    def denoise(self, denoiser: DataDenoiser | NoiseDenoiser, x: Tensor, h: Tensor, level: Tensor) -> Denoised:
+    def denoise(
+        self, denoiser: DataDenoiser | NoiseDenoiser, x: Tensor, h: Tensor, level: Tensor
+    ) -> Denoised:
         """One network call; the answer in the state's precision is also kept as the lanes' current estimate."""
         out = denoiser(x.float(), h.float(), level.float())
         self.estimate = Denoised(remove_mean(out.x.to(STATE)), out.h.to(STATE), out.logits)

@@ -25,7 +25,9 @@ class LossOptions:
     shift: float = 0.0
 
 
-def draw_levels(denoiser: DataDenoiser | NoiseDenoiser, n: int, options: LossOptions, source: torch.Generator) -> Tensor:
+def draw_levels(
+    denoiser: DataDenoiser | NoiseDenoiser, n: int, options: LossOptions, source: torch.Generator
+) -> Tensor:
     """Noise levels for n molecules, stratified over the batch to lower the variance of the gradient."""
     process = denoiser.process
     if isinstance(process, Tabulated):

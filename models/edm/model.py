@@ -10,8 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from models.core.errors import ConfigError
+from models.core.likelihood import Likelihood
+from models.edm.bound import bound
 from models.edm.denoiser import assemble
 from models.edm.features import AtomFeatures
+from models.edm.flow import probability_flow_log_prob
 from models.edm.loss import LossOptions, denoising_loss
 from models.edm.process import process_from_dict
 from models.edm.sampling import SamplingRun
@@ -26,7 +29,16 @@ class EDM(nn.Module):
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
-        known = {"elements", "coordinate_scale", "type_scale", "charge_scale", "process", "parametrization", "network", "sizes"}
+        known = {
+            "elements",
+            "coordinate_scale",
+            "type_scale",
+            "charge_scale",
+            "process",
+            "parametrization",
+            "network",
+            "sizes",
+        }
         unknown = sorted(set(config) - known)
         if unknown:
             raise ConfigError(f"EDM: unknown settings {unknown}; known are {sorted(known)}.")
@@ -48,7 +60,9 @@ class EDM(nn.Module):
                 **config["network"],
             }
         )
-        self.denoiser = assemble(self.features, process_from_dict(config["process"]), network, parametrization)
+        self.denoiser = assemble(
+            self.features, process_from_dict(config["process"]), network, parametrization
+        )
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -85,10 +99,32 @@ class EDM(nn.Module):
         return {"loss": position + chosen.type_weight * element, "position": position, "element": element}
 
     def sampling(
-        self, sizes: Sequence[int], seeds: Sequence[int], *, sampler: str = "stochastic", steps: int = 100, churn: float = 0.8
+        self,
+        sizes: Sequence[int],
+        seeds: Sequence[int],
+        *,
+        sampler: str = "stochastic",
+        steps: int = 100,
+        churn: float = 0.8,
     ) -> SamplingRun:
         """Start sampling one molecule per size and seed; at most `steps` network calls each."""
         return SamplingRun(self.denoiser, sizes, seeds, sampler=sampler, steps=steps, churn=churn)
+
+    def bound(
+        self, numbers: Sequence[Any], positions: Sequence[Any], seeds: Sequence[int], **options: Any
+    ) -> list[Likelihood]:
+        """Variational lower bounds on log p, one per molecule; see `models.edm.bound.bound` for the options."""
+        return bound(self.denoiser, self.sizes, numbers, positions, seeds, **options)
+
+    def probability_flow_log_prob(
+        self, numbers: Sequence[Any], positions: Sequence[Any], seeds: Sequence[int], **options: Any
+    ) -> list[Likelihood]:
+        """log p by the probability flow; see `models.edm.flow.probability_flow_log_prob` for the options."""
+        return probability_flow_log_prob(self.denoiser, self.sizes, numbers, positions, seeds, **options)
+
+    def cost(self, sizes: Sequence[int], steps: int) -> float:
+        """Work of sampling in pair evaluations: steps times the pairs of atoms of all molecules."""
+        return float(steps * sum(n * (n - 1) / 2 for n in sizes))
 
     def unsupported(self, numbers: Sequence[int]) -> list[int]:
         """Atomic numbers in `numbers` that the model does not know, sorted."""

@@ -44,7 +44,9 @@ class VarianceExploding:
 
     def __post_init__(self) -> None:
         if not 0 < self.minimum < self.maximum:
-            raise ConfigError(f"noise levels need 0 < minimum < maximum, but are {self.minimum}, {self.maximum}.")
+            raise ConfigError(
+                f"noise levels need 0 < minimum < maximum, but are {self.minimum}, {self.maximum}."
+            )
 
     def network_time(self, level: Tensor) -> Tensor:
         return (level / self.minimum).log() / math.log(self.maximum / self.minimum)
@@ -119,7 +121,10 @@ class LearnedGamma(nn.Module):
     def __init__(self, gamma_0: float = -5.0, gamma_1: float = 10.0) -> None:
         super().__init__()
         self.weights = nn.ParameterList(
-            [nn.Parameter(torch.randn(out, into) / math.sqrt(into) - 2.0) for into, out in ((1, 1), (1, 1024), (1024, 1))]
+            [
+                nn.Parameter(torch.randn(out, into) / math.sqrt(into) - 2.0)
+                for into, out in ((1, 1), (1, 1024), (1024, 1))
+            ]
         )
         self.biases = nn.ParameterList([nn.Parameter(torch.zeros(out)) for out in (1, 1024, 1)])
         self.gamma_0 = nn.Parameter(torch.tensor(gamma_0))

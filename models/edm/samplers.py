@@ -41,7 +41,12 @@ def falling_levels(denoiser: Denoiser, count: int) -> Tensor:
     process = denoiser.process
     highest = min(process.maximum, 80.0)  # above this a molecule of a few Angstrom is lost in noise anyway
     low = torch.tensor(process.minimum, dtype=STATE).log()
-    return torch.cat([torch.linspace(float(torch.tensor(highest).log()), float(low), count, dtype=STATE).exp(), torch.zeros(1, dtype=STATE)])
+    return torch.cat(
+        [
+            torch.linspace(float(torch.tensor(highest).log()), float(low), count, dtype=STATE).exp(),
+            torch.zeros(1, dtype=STATE),
+        ]
+    )
 
 
 def add_churn(lanes: Lanes, churn: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -156,6 +161,8 @@ def make_sampler(name: str, steps: int, churn: float, denoiser: Denoiser) -> Sam
         return Heun(steps, churn)
     if name == "ancestral":
         if isinstance(denoiser.process, Tabulated) and steps > denoiser.process.steps:
-            raise ConfigError(f"this model has {denoiser.process.steps} noise levels; steps may not exceed it.")
+            raise ConfigError(
+                f"this model has {denoiser.process.steps} noise levels; steps may not exceed it."
+            )
         return Ancestral(steps)
     raise ConfigError(f"sampler is {name!r}; choose one of {', '.join(SAMPLERS)}.")

@@ -56,7 +56,9 @@ class SamplingRun:
         churn: float,
     ) -> None:
         if len(sizes) != len(seeds) or not sizes:
-            raise ConfigError(f"{len(sizes)} sizes and {len(seeds)} seeds were given; one of each per molecule.")
+            raise ConfigError(
+                f"{len(sizes)} sizes and {len(seeds)} seeds were given; one of each per molecule."
+            )
         if min(sizes) < 1:
             raise ConfigError(f"a molecule needs at least one atom, but a size of {min(sizes)} was given.")
         self.denoiser = denoiser
@@ -107,5 +109,7 @@ class SamplingRun:
             finite = torch.isfinite(x).all((-1, -2)) & torch.isfinite(h).all((-1, -2))
             near = np.abs(np.nan_to_num(positions)).max((1, 2)) < FARTHEST_ANGSTROM
             for k, row in enumerate(lanes.rows):
-                out[row] = Sample(numbers[k], positions[k].astype(np.float64), not (bool(finite[k]) and bool(near[k])))
+                out[row] = Sample(
+                    numbers[k], positions[k].astype(np.float64), not (bool(finite[k]) and bool(near[k]))
+                )
         return out

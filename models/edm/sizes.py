@@ -30,9 +30,7 @@ class SizeDistribution:
         """Largest size seen."""
         return max(self.counts)
 
-    def draw(
-        self, seeds: Sequence[int], minimum: int | None = None, maximum: int | None = None
-    ) -> list[int]:
+    def draw(self, seeds: Sequence[int], minimum: int | None = None, maximum: int | None = None) -> list[int]:
         """One size per molecule seed, optionally restricted to minimum..maximum.
 
         Raises ConfigError when no training molecule has a size in that range.

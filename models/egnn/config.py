@@ -65,7 +65,9 @@ class EGNNConfig:
         """From a card or recipe; unknown keys are errors."""
         unknown = sorted(set(values) - set(cls.__dataclass_fields__))
         if unknown:
-            raise ConfigError(f"EGNN: unknown settings {unknown}; known are {sorted(cls.__dataclass_fields__)}.")
+            raise ConfigError(
+                f"EGNN: unknown settings {unknown}; known are {sorted(cls.__dataclass_fields__)}."
+            )
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:

@@ -69,7 +69,9 @@ class Displacement(nn.Module):
         super().__init__()
         channels = config.message_width
         own = config.coordinates_from == "features"
-        self.first = PairInput(config.width, edge_features, channels, symmetric=config.symmetric) if own else None
+        self.first = (
+            PairInput(config.width, edge_features, channels, symmetric=config.symmetric) if own else None
+        )
         self.hidden = nn.ModuleList(nn.Linear(channels, channels) for _ in range(config.coordinate_hidden))
         self.last = nn.Linear(channels, 1, bias=False)
         nn.init.xavier_uniform_(self.last.weight, gain=0.001)

@@ -38,7 +38,9 @@ class DensePairs:
     `mask` `[b, n, 1]` (1 for real nodes) is only for padded batches; buckets of one size need none.
     """
 
-    def __init__(self, n_nodes: int, *, mask: Tensor | None = None, device: torch.device | None = None) -> None:
+    def __init__(
+        self, n_nodes: int, *, mask: Tensor | None = None, device: torch.device | None = None
+    ) -> None:
         keep = 1.0 - torch.eye(n_nodes, device=device if mask is None else mask.device)
         self.keep = keep[None, :, :, None]
         if mask is not None:

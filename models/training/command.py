@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,17 +11,11 @@ import torch
 import torch.distributed as dist
 import typer
 
+from models.training.card import new_card
 from models.training.data import load_split
 from models.training.loop import Run, train
-from models.training.recipe import load_recipe
-from models.training.recipe import Recipe
-from models.weights import save_model
-
-
-def family_class(family: str) -> type[torch.nn.Module]:
-    """The model class of a family: `models.FAMILY.model` names it in capitals or as `Model`."""
-    module = importlib.import_module(f"models.{family}.model")
-    return getattr(module, family.upper(), None) or module.Model  # type: ignore[no-any-return]
+from models.training.recipe import Recipe, load_recipe
+from models.weights.files import family_class, save_model
 
 
 def train_command(
@@ -29,13 +23,15 @@ def train_command(
     out: Annotated[Path | None, typer.Option(help="Folder of the run [default: runs/RECIPE].")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in the folder.")] = False,
     time_limit: Annotated[float | None, typer.Option(help="Stop and save after so many minutes.")] = None,
-    molecules: Annotated[int | None, typer.Option(help="Train on so many molecules in all, instead of the recipe's.")] = None,
-    cooldown: Annotated[int | None, typer.Option(help="Let the learning rate fall to zero over the last so many molecules.")] = None,
+    molecules: Annotated[
+        int | None, typer.Option(help="Train on so many molecules in all, instead of the recipe's.")
+    ] = None,
+    cooldown: Annotated[
+        int | None, typer.Option(help="Let the learning rate fall to zero over the last so many molecules.")
+    ] = None,
     threads: Annotated[int, typer.Option(help="Threads of each process.")] = 1,
 ) -> None:
     """Train a model; `torchrun --nproc-per-node 2 -m models.training.command RECIPE` uses two processes."""
-    from dataclasses import replace
-
     torch.set_num_threads(threads)
     if "RANK" in os.environ and not dist.is_initialized():
         dist.init_process_group("gloo")
@@ -51,8 +47,10 @@ def train_command(
     model = build(build.config_for(chosen.model, data))  # type: ignore[attr-defined]
     progress = train(chosen, model, data, Run(folder, (time_limit or float("inf")) * 60, resume=resume))
     if not dist.is_initialized() or dist.get_rank() == 0:
-        save_model(model, chosen, progress, data, folder)
-        typer.echo(f"{progress.molecules} molecules in {progress.seconds:.0f} s; weights and card are in {folder}")
+        save_model(model, new_card(chosen, model, data, progress), folder)
+        typer.echo(
+            f"{progress.molecules} molecules in {progress.seconds:.0f} s; weights and card are in {folder}"
+        )
     if dist.is_initialized():
         dist.destroy_process_group()
 

@@ -54,7 +54,14 @@ class SizeBuckets:
     """
 
     def __init__(
-        self, sizes: np.ndarray, bucket: int, seed: int, *, start: int = 0, process: int = 0, processes: int = 1
+        self,
+        sizes: np.ndarray,
+        bucket: int,
+        seed: int,
+        *,
+        start: int = 0,
+        process: int = 0,
+        processes: int = 1,
     ) -> None:
         self.groups = [np.flatnonzero(sizes == n) for n in np.unique(sizes)]
         self.bucket, self.seed = bucket, seed

@@ -95,7 +95,12 @@ class Stop:
 
 
 def train(
-    recipe: Recipe, model: nn.Module, data: Any, run: Run, *, after_checkpoint: Callable[[Progress], None] | None = None
+    recipe: Recipe,
+    model: nn.Module,
+    data: Any,
+    run: Run,
+    *,
+    after_checkpoint: Callable[[Progress], None] | None = None,
 ) -> Progress:
     """Train `model` in place until the recipe's length, the time limit or a signal; leaves its averaged weights
     and a checkpoint in `run.folder`. Raises DivergedError when the loss is not finite, naming the step.
@@ -159,7 +164,9 @@ def train(
             progress.seconds = before + time.monotonic() - started
             average.update(model, progress.step)
             if rank == 0:
-                log.step(progress, {k: v / seen for k, v in sums.items()}, norm, optimizer.param_groups[0]["lr"])
+                log.step(
+                    progress, {k: v / seen for k, v in sums.items()}, norm, optimizer.param_groups[0]["lr"]
+                )
             finished = time.monotonic() - started > run.time_limit or stop.asked
             if processes > 1:
                 flag = torch.tensor(float(finished))

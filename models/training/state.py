@@ -7,7 +7,6 @@ exactly as if it had never stopped.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -59,8 +58,12 @@ def save_state(
             tensors[f"optimizer.{name}.{key}"] = torch.as_tensor(value)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    save_file({k: v.detach().contiguous() for k, v in tensors.items()}, temporary, {"progress": json.dumps(asdict(progress))})
-    os.replace(temporary, path)
+    save_file(
+        {k: v.detach().contiguous() for k, v in tensors.items()},
+        temporary,
+        {"progress": json.dumps(asdict(progress))},
+    )
+    temporary.replace(path)
 
 
 def load_state(path: Path, module: nn.Module, average: Average, optimizer: torch.optim.Optimizer) -> Progress:
