@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Request
-from starlette.datastructures import QueryParams, UploadFile
+from starlette.datastructures import FormData, QueryParams, UploadFile
+from starlette.exceptions import HTTPException
 
 from service.validation import parse_json
 from workers.problems import EquimolProblem, Validation
@@ -86,24 +87,25 @@ def from_query(query: QueryParams) -> dict[str, Any]:
 
 
 async def _from_form(request: Request) -> dict[str, Any]:
-    async with request.form(max_files=1, max_fields=_MOST_PARTS, max_part_size=_PART_BYTES) as form:
-        unknown = sorted(set(form) - {"file", "request"})
-        if unknown:
-            fault = {
-                "pointer": "",
-                "detail": f"there is no part {unknown[0]!r}; the parts are 'file' and 'request'",
-            }
-            raise Validation(
-                f"the form has a part {unknown[0]!r}; wanted 'file' and 'request'", errors=[fault]
-            )
-        file, fields = form.get("file"), form.get("request", "{}")
-        if not isinstance(file, UploadFile):
-            raise Validation(
-                "the form has no part 'file' with a molecule file",
-                errors=[{"pointer": "", "detail": "no file"}],
-            )
-        text = await fields.read() if isinstance(fields, UploadFile) else fields.encode()
-        return _object(text) | {"molecules": molecules(await file.read(), _format(file))}
+    try:
+        async with request.form(max_files=1, max_fields=_MOST_PARTS, max_part_size=_PART_BYTES) as form:
+            return await _read_form(form)
+    except HTTPException as error:
+        fault = {"pointer": "", "detail": str(error.detail)}
+        raise Validation(f"the form cannot be read: {error.detail}", errors=[fault]) from error
+
+
+async def _read_form(form: FormData) -> dict[str, Any]:
+    unknown = sorted(set(form) - {"file", "request"})
+    if unknown:
+        fault = {"pointer": "", "detail": f"there is no part {unknown[0]!r}"}
+        raise Validation(f"the form has a part {unknown[0]!r}; wanted 'file' and 'request'", errors=[fault])
+    file, fields = form.get("file"), form.get("request", "{}")
+    if not isinstance(file, UploadFile):
+        fault = {"pointer": "", "detail": "there is no part 'file'"}
+        raise Validation("the form has no part 'file' with a molecule file", errors=[fault])
+    text = await fields.read() if isinstance(fields, UploadFile) else fields.encode()
+    return _object(text) | {"molecules": molecules(await file.read(), _format(file))}
 
 
 def _format(file: UploadFile) -> str:

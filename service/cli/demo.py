@@ -73,7 +73,7 @@ def _joined(sampled: list[Molecule], scored: list[Molecule]) -> list[Molecule]:
 
 @contextmanager
 def _service() -> Iterator[Stack]:
-    """A service on a free port with its own folder, gone afterwards; its log is shown when something fails."""
+    """A service on a free port with its own folder, gone afterwards; a failure shows its log."""
     with tempfile.TemporaryDirectory(prefix="equimol-demo-") as folder:
         # Whatever the user has set up for a service of their own is not the demo's.
         for name in list(os.environ):

@@ -52,6 +52,7 @@ async function prepare(box) {
   }
   box.replaceChildren();
   viewer = window.$3Dmol.createViewer(box, { backgroundColor: background(box), antialias: true });
+  matchMedia("(prefers-color-scheme: dark)").onchange = () => viewer.setBackgroundColor(background(box));
   return viewer;
 }
 
