@@ -5,21 +5,29 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import torch.distributed as dist
 import typer
 
+from chemistry.datasets import load_dataset
 from models.training.card import new_card
-from models.training.data import load_split
-from models.training.loop import Run, train
+from models.training.loop import Run
+from models.training.loop import train as run_training
 from models.training.recipe import Recipe, load_recipe
+from models.training.watch import SampleWatch
 from models.weights.files import family_class, save_model
 
 
-def train_command(
+def train(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe (edm-qm9) or a .toml file.")],
+    data: Annotated[
+        str | None, typer.Option(help="Train on this imported data set instead of the recipe's data.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Id of the new model [default: the recipe's name].")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run [default: runs/RECIPE].")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in the folder.")] = False,
     time_limit: Annotated[float | None, typer.Option(help="Stop and save after so many minutes.")] = None,
@@ -29,6 +37,9 @@ def train_command(
     cooldown: Annotated[
         int | None, typer.Option(help="Let the learning rate fall to zero over the last so many molecules.")
     ] = None,
+    sample_every: Annotated[
+        float, typer.Option(help="Draw samples every so many minutes and log their quality; 0 for never.")
+    ] = 15.0,
     threads: Annotated[int, typer.Option(help="Threads of each process.")] = 1,
 ) -> None:
     """Train a model; `torchrun --nproc-per-node 2 -m models.training.command RECIPE` uses two processes."""
@@ -36,18 +47,21 @@ def train_command(
     if "RANK" in os.environ and not dist.is_initialized():
         dist.init_process_group("gloo")
     chosen: Recipe = load_recipe(recipe)
+    chosen = replace(chosen, data=data or chosen.data, name=name or chosen.name)
     if molecules is not None:
         chosen = replace(chosen, molecules=molecules)
     if cooldown is not None:
         chosen = replace(chosen, optimizer=replace(chosen.optimizer, cooldown=cooldown))
     folder = out or Path("runs") / chosen.name
-    data = load_split(chosen.data, "train")
+    molecules_to_learn = load_dataset(chosen.data, "train")
     torch.manual_seed(chosen.seed)  # initial weights only; all other randomness has generators of its own
-    build = family_class(chosen.family)
-    model = build(build.config_for(chosen.model, data))  # type: ignore[attr-defined]
-    progress = train(chosen, model, data, Run(folder, (time_limit or float("inf")) * 60, resume=resume))
+    build: Any = family_class(chosen.family)
+    model = build(build.config_for(chosen.model, molecules_to_learn))
+    run = Run(folder, (time_limit or float("inf")) * 60, resume=resume)
+    watch = SampleWatch(model.config, folder, minutes=sample_every) if sample_every else None
+    progress = run_training(chosen, model, molecules_to_learn, run, after_checkpoint=watch)
     if not dist.is_initialized() or dist.get_rank() == 0:
-        save_model(model, new_card(chosen, model, data, progress), folder)
+        save_model(model, new_card(chosen, model, molecules_to_learn, progress), folder)
         typer.echo(
             f"{progress.molecules} molecules in {progress.seconds:.0f} s; weights and card are in {folder}"
         )
@@ -57,7 +71,7 @@ def train_command(
 
 def main() -> None:
     """Entry point for torchrun."""
-    typer.run(train_command)
+    typer.run(train)
 
 
 if __name__ == "__main__":

@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch_geometric.data import Data, Dataset
 from torch_geometric.loader import DataLoader
 
-from chemistry.datasets import MoleculeDataset, load_qm9
-from models.core.errors import ConfigError
-
-
-def load_split(name: str, split: str) -> MoleculeDataset:
-    """A split of `qm9`, or of an imported data set given by its folder."""
-    if name == "qm9":
-        return load_qm9(split)  # type: ignore[arg-type]
-    folder = Path(name)
-    if not folder.is_dir():
-        raise ConfigError(f"no data set {name!r}: give 'qm9' or a folder made by `equimol data import`.")
-    from chemistry.datasets.importing import load_imported
-
-    return load_imported(folder, split)  # type: ignore[arg-type]
+from chemistry.datasets import MoleculeDataset
 
 
 class MoleculeGraphs(Dataset):

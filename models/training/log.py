@@ -43,7 +43,7 @@ class TrainingLog:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             return None
-        return SummaryWriter(str(folder / "tensorboard"))  # type: ignore[no-untyped-call]
+        return SummaryWriter(str(folder / "tensorboard"))
 
     def __enter__(self) -> Self:
         self.bar.start()

@@ -100,7 +100,7 @@ def train(
     data: Any,
     run: Run,
     *,
-    after_checkpoint: Callable[[Progress], None] | None = None,
+    after_checkpoint: Callable[[Progress, dict[str, Tensor]], None] | None = None,
 ) -> Progress:
     """Train `model` in place until the recipe's length, the time limit or a signal; leaves its averaged weights
     and a checkpoint in `run.folder`. Raises DivergedError when the loss is not finite, naming the step.
@@ -176,7 +176,7 @@ def train(
                 save_state(checkpoint, model, average, optimizer, progress)
                 saved = time.monotonic()
                 if after_checkpoint is not None:
-                    after_checkpoint(progress)
+                    after_checkpoint(progress, average.weights(model))
             if finished:
                 break
         if rank == 0:
