@@ -36,16 +36,17 @@ def exact_divergence(
 
     def along(direction: Tensor) -> Tensor:
         tangent = direction.expand_as(state)
-        return (jvp(field, (state,), (tangent,))[1] * tangent).sum((-1, -2))
+        product: Tensor = jvp(field, (state,), (tangent,))[1]
+        return (product * tangent).sum((-1, -2))
 
-    return field(state), vmap(along, chunk_size=chunk)(directions).sum(0)
+    products: Tensor = vmap(along, chunk_size=chunk)(directions)
+    return field(state), products.sum(0)
 
 
 def centered_directions(n: int, dimensions: int, features: int, *, dtype: torch.dtype) -> Tensor:
     """Orthonormal directions of centered positions and free features, `[d(n-1) + n*features, n, d + features]`."""
-    basis = torch.linalg.qr(torch.cat([torch.ones(n, 1, dtype=dtype), torch.eye(n, n - 1, dtype=dtype)], 1))[
-        0
-    ][:, 1:]
+    spanning = torch.cat([torch.ones(n, 1, dtype=dtype), torch.eye(n, n - 1, dtype=dtype)], 1)
+    basis = torch.linalg.qr(spanning)[0][:, 1:]
     out = []
     for column in range(dimensions):
         block = torch.zeros(n - 1, n, dimensions + features, dtype=dtype)

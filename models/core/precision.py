@@ -19,7 +19,7 @@ def fast_cpu_arithmetic() -> None:
 def has_fast_bfloat16(device: torch.device) -> bool:
     """Whether products in bfloat16 run in hardware; emulated ones are slower than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         flags = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
         return any(getattr(torch.cpu, flag, lambda: False)() for flag in flags)

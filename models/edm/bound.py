@@ -22,12 +22,12 @@ from models.core.errors import ConfigError
 from models.core.likelihood import Likelihood
 from models.core.precision import network_autocast
 from models.core.random import generator, stacked_normal
-from models.edm.denoiser import DataDenoiser, NoiseDenoiser, levels
+from models.edm.buckets import size_buckets
+from models.edm.denoiser import Denoiser, levels
 from models.edm.features import AtomFeatures
-from models.edm.sampling import split_lanes
+from models.edm.process import prior_scale
 from models.edm.sizes import SizeDistribution
 
-Denoiser = DataDenoiser | NoiseDenoiser
 STATE = torch.float64
 
 
@@ -66,7 +66,8 @@ def squared_error(
     s = levels(level)
     noisy_h = h + s * noise[..., 3:]
     with torch.inference_mode(), network_autocast(x.device):
-        out = denoiser((x + s * remove_mean(noise[..., :3])).float(), noisy_h.float(), level.float())
+        noisy_x, kind = x + s * remove_mean(noise[..., :3]), denoiser.dtype
+        out = denoiser(noisy_x.to(kind), noisy_h.to(kind), level.to(kind))
     error_x = (remove_mean(out.x.to(STATE)) - x).square().sum((-1, -2))
     return error_x, (out.h.to(STATE) - h).square().sum((-1, -2)), noisy_h
 
@@ -106,7 +107,7 @@ def bound_of_bucket(
         reconstruction_x.append(-0.5 * error_x / first**2)
         reconstruction_h.append(log_prob_of_features(features, noisy_h, h, first))
     constant = -d * (math.log(first) + 0.5 * LOG_TWO_PI + math.log(features.coordinate_scale))
-    kl = prior_divergence(x, h, last, process.prior_scale())
+    kl = prior_divergence(x, h, last, prior_scale(last))
     parts = {
         "prior": (-kl)[:, None],
         "diffusion": -torch.stack(diffusion, 1),
@@ -150,7 +151,7 @@ def bound(
     draws: int = 64,
     steps: int | None = None,
     cancelled: Callable[[], bool] = lambda: False,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> list[Likelihood]:
     """The variational lower bound of each molecule, with the standard error of its `draws` noise levels.
 
@@ -160,16 +161,9 @@ def bound(
     """
     if draws < 1:
         raise ConfigError(f"draws is {draws}, but at least 1 is needed.")
-    device = next(denoiser.parameters()).device
     out: dict[int, Likelihood] = {}
-    for n in sorted({len(row) for row in numbers}):
-        rows = [k for k, row in enumerate(numbers) if len(row) == n]
-        for part in split_lanes(n, rows, device):
-            z = torch.from_numpy(np.stack([np.asarray(numbers[k], dtype=np.int64) for k in part])).to(device)
-            x = torch.from_numpy(np.stack([np.asarray(positions[k], dtype=np.float64) for k in part])).to(
-                device
-            )
-            found = bound_of_bucket(denoiser, sizes, z, x, [seeds[k] for k in part], draws, steps, cancelled)
-            out.update(zip(part, found, strict=True))
-            progress(len(out))
+    for part, z, x in size_buckets(numbers, positions, denoiser.device):
+        found = bound_of_bucket(denoiser, sizes, z, x, [seeds[k] for k in part], draws, steps, cancelled)
+        out.update(zip(part, found, strict=True))
+        progress(len(out))
     return [out[k] for k in range(len(numbers))]

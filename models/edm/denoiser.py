@@ -6,7 +6,7 @@ Both parametrizations answer in the variance-exploding frame, so samplers, bound
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,44 @@ def levels(level: Tensor) -> Tensor:
     return level[:, None, None]
 
 
-class DataDenoiser(nn.Module):
+class Denoiser(Protocol):
+    """What samplers, bounds and flows need of a model: a denoiser in the variance-exploding frame."""
+
+    @property
+    def features(self) -> AtomFeatures: ...
+
+    @property
+    def process(self) -> Process: ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the denoiser computes."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision that it computes in."""
+
+    def __call__(self, x: Tensor, h: Tensor, level: Tensor, pairs: Pairs | None = None) -> Denoised:
+        """Estimates for noisy positions `[b, n, 3]` (centered) and features `[b, n, c]` at levels `[b]`."""
+
+
+class NetworkDenoiser(nn.Module):
+    """A denoiser that wraps an EGNN: its parts and where they live."""
+
+    features: AtomFeatures
+    process: Process
+    network: EGNN
+
+    @property
+    def device(self) -> torch.device:
+        return self.network.embedding.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.network.embedding.weight.dtype
+
+
+class DataDenoiser(NetworkDenoiser):
     """Data prediction with the preconditioning of Karras et al. (arXiv 2206.00364), for unit-variance positions.
 
     x_hat = c_skip z + c_out F(c_in z, s): F is trained towards a target of unit variance at every noise level.
@@ -81,7 +118,7 @@ class DataDenoiser(nn.Module):
         return Denoised(x * c_in.square() + target * (s * c_in), logits.softmax(-1) * a, logits)
 
 
-class NoiseDenoiser(nn.Module):
+class NoiseDenoiser(NetworkDenoiser):
     """The published parametrization: the network predicts the noise of positions and features (EDM, section 3.2)."""
 
     def __init__(self, features: AtomFeatures, process: Tabulated, network: EGNN) -> None:

@@ -7,6 +7,7 @@ whose gap is as small as that level.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
@@ -20,9 +21,16 @@ from models.core.divergence import centered_directions, exact_divergence, hutchi
 from models.core.errors import ConfigError
 from models.core.likelihood import Likelihood
 from models.core.random import generator, stacked_normal
-from models.edm.bound import STATE, Denoiser, log_prob_of_features
-from models.edm.sampling import split_lanes
+from models.edm.bound import STATE, log_prob_of_features
+from models.edm.buckets import size_buckets
+from models.edm.denoiser import Denoiser
+from models.edm.process import prior_scale
 from models.edm.sizes import SizeDistribution
+
+
+def centered_state(noise: Tensor) -> Tensor:
+    """Noise `[b, n, 3 + c]` with the mean of its position channels removed."""
+    return torch.cat([remove_mean(noise[..., :3]), noise[..., 3:]], -1)
 
 
 def normal_log_prob(state: Tensor, scale: float) -> Tensor:
@@ -66,7 +74,7 @@ def transport(
         return hutchinson(velocity, at, probe)
 
     total = torch.zeros(state.shape[0], dtype=STATE, device=state.device)
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         if cancelled():
             raise InterruptedError("scoring was cancelled")
         step = high - low
@@ -75,6 +83,37 @@ def transport(
         state = state + 0.5 * step * (first + second)
         total = total + 0.5 * step * (divergence_first + divergence_second).to(STATE)
     return state, total
+
+
+def flow_of_bucket(
+    denoiser: Denoiser, numbers: Tensor, positions: Tensor, seeds: Sequence[int],
+    draws: int, steps: int, exact: bool, cancelled: Callable[[], bool],
+) -> Tensor:  # fmt: skip
+    """Estimates of log p(x, h | N) for molecules of one size, `[b, draws]`."""
+    features, process, kind = denoiser.features, denoiser.process, denoiser.dtype
+    first = process.minimum
+    x = remove_mean(positions.to(STATE) / features.coordinate_scale)
+    h = features.encode(numbers).to(STATE)
+    b, n = numbers.shape
+    sources = [generator(seed, "flow") for seed in seeds]
+    start = torch.full((b,), first, dtype=kind, device=x.device)
+    values = []
+    for _ in range(draws):
+        noise = centered_state(stacked_normal(sources, (n, 3 + features.channels)).to(x.device, STATE))
+        state = torch.cat([x, h], -1) + first * noise
+        probe = None
+        if not exact:
+            signs = stacked_normal(sources, (n, 3 + features.channels)).sign()
+            probe = centered_state(signs.to(x.device, kind))
+        with torch.no_grad():
+            end, divergence = transport(denoiser, state.to(kind), steps, probe, cancelled)
+            clean = denoiser(state[..., :3].to(kind), state[..., 3:].to(kind), start)
+        log_p_x = normal_log_prob(remove_mean(clean.x.to(STATE)) - x, first)
+        log_p_h = log_prob_of_features(features, state[..., 3:], h, first)
+        log_q = normal_log_prob(first * noise, first)
+        log_p_state = normal_log_prob(end.to(STATE), prior_scale(process.maximum)) + divergence
+        values.append(log_p_state + log_p_x + log_p_h - log_q)
+    return torch.stack(values, 1) - degrees_of_freedom(n) * math.log(features.coordinate_scale)
 
 
 def probability_flow_log_prob(
@@ -88,59 +127,22 @@ def probability_flow_log_prob(
     steps: int = 50,
     exact: bool = False,
     cancelled: Callable[[], bool] = lambda: False,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> list[Likelihood]:
     """log p(x, h, N) of each molecule in nats by the probability flow, same base measure as the bound.
 
     Each of the `draws` has its own dequantization noise and, unless `exact`, its own Rademacher probe. A draw
-    costs 2 `steps` differentiated network calls (about 8N times as many when exact).
+    costs 2 `steps` differentiated network calls (about 8N times as many when exact). Molecule k depends on its
+    own seed only. Raises ConfigError for draws or steps < 1, InterruptedError when `cancelled` answers yes.
     """
     if draws < 1 or steps < 1:
         raise ConfigError(f"draws ({draws}) and steps ({steps}) must be at least 1.")
-    device = next(denoiser.parameters()).device
-    features, first = denoiser.features, denoiser.process.minimum
     out: dict[int, Likelihood] = {}
-    for n in sorted({len(row) for row in numbers}):
-        rows = [k for k, row in enumerate(numbers) if len(row) == n]
-        for part in split_lanes(n, rows, device):
-            z = torch.from_numpy(np.stack([np.asarray(numbers[k], dtype=np.int64) for k in part])).to(device)
-            x = torch.from_numpy(np.stack([np.asarray(positions[k], dtype=np.float64) for k in part])).to(
-                device
-            )
-            x = remove_mean(x / features.coordinate_scale)
-            h = features.encode(z).to(STATE)
-            sources = [generator(seeds[k], "flow") for k in part]
-            values = []
-            for _ in range(draws):
-                noise = stacked_normal(sources, (n, 3 + features.channels)).to(device, STATE)
-                noise[..., :3] = remove_mean(noise[..., :3])
-                state = torch.cat([x, h], -1) + first * noise
-                probe = torch.stack(
-                    [torch.randn(n, 3 + features.channels, generator=s).sign() for s in sources]
-                )
-                probe = probe.to(device, torch.float32)
-                probe[..., :3] = remove_mean(probe[..., :3])
-                with torch.no_grad():
-                    end, divergence = transport(
-                        denoiser, state.float(), steps, None if exact else probe, cancelled
-                    )
-                    clean = denoiser(
-                        state[..., :3].float(),
-                        state[..., 3:].float(),
-                        torch.full((len(part),), first, device=device),
-                    )
-                decoder = normal_log_prob(
-                    torch.cat([remove_mean(clean.x.to(STATE)) - x, h[..., :0]], -1), first
-                ) + log_prob_of_features(features, state[..., 3:], h, first)
-                entropy = normal_log_prob(first * noise, first)
-                prior = normal_log_prob(end.to(STATE), denoiser.process.prior_scale())
-                values.append(prior + divergence + decoder - entropy)
-            stacked = torch.stack(values, 1) - degrees_of_freedom(n) * math.log(features.coordinate_scale)
-            stacked = stacked + sizes.log_prob(n)
-            error = stacked.std(1) / math.sqrt(draws) if draws > 1 else torch.full((len(part),), math.inf)
-            for k, row in enumerate(part):
-                out[row] = Likelihood(
-                    float(stacked[k].mean()), float(error[k]), "estimate", draws, {"size": sizes.log_prob(n)}
-                )
-            progress(len(out))
+    for part, z, x in size_buckets(numbers, positions, denoiser.device):
+        found = flow_of_bucket(denoiser, z, x, [seeds[k] for k in part], draws, steps, exact, cancelled)
+        size = sizes.log_prob(z.shape[1])
+        error = found.std(1) / math.sqrt(draws) if draws > 1 else torch.full((len(part),), math.inf)
+        for row, mean, spread in zip(part, found.mean(1).tolist(), error.tolist(), strict=True):
+            out[row] = Likelihood(mean + size, spread, "estimate", draws, {"flow": mean, "size": size})
+        progress(len(out))
     return [out[k] for k in range(len(numbers))]

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from models.core.centered import remove_mean
 from models.core.random import generator, stacked_normal
-from models.edm.denoiser import DataDenoiser, Denoised, NoiseDenoiser
+from models.edm.denoiser import Denoised, Denoiser
+from models.edm.process import prior_scale
 
 STATE = torch.float64  # the network runs in float32, the state that it moves in float64
 
@@ -36,21 +37,25 @@ class Lanes:
     @classmethod
     def start(
         cls,
-        denoiser: DataDenoiser | NoiseDenoiser,
+        denoiser: Denoiser,
         n_atoms: int,
         seeds: Sequence[int],
         grid: Tensor,
         rows: list[int],
     ) -> Lanes:
-        """Lanes drawn from the prior, one per molecule seed, all on the same grid `[k + 1]`."""
-        device = next(denoiser.parameters()).device
+        """Lanes drawn from the prior at the grid's first level, one per molecule seed; all on that grid `[k + 1]`."""
+        device = denoiser.device
         sources = [generator(seed, "noise") for seed in seeds]
         empty = torch.zeros(len(seeds), n_atoms, 3 + denoiser.features.channels, dtype=STATE)
         lanes = cls(
-            empty[..., :3], empty[..., 3:], grid.expand(len(seeds), -1).to(device), torch.zeros(len(seeds), dtype=torch.long, device=device),
-            sources, rows,
-        )  # fmt: skip
-        scale = denoiser.process.prior_scale()
+            x=empty[..., :3],
+            h=empty[..., 3:],
+            grid=grid.expand(len(seeds), -1).to(device),
+            place=torch.zeros(len(seeds), dtype=torch.long, device=device),
+            sources=sources,
+            rows=rows,
+        )
+        scale = prior_scale(float(grid[0]))
         noise_x, noise_h = lanes.noise(device)
         lanes.x, lanes.h = scale * noise_x, scale * noise_h
         return lanes
@@ -65,10 +70,9 @@ class Lanes:
         """Each lane's noise level `[b]`, `ahead` places further on."""
         return self.grid.gather(1, (self.place + ahead).clamp(max=self.grid.shape[1] - 1)[:, None])[:, 0]
 
-    def denoise(
-        self, denoiser: DataDenoiser | NoiseDenoiser, x: Tensor, h: Tensor, level: Tensor
-    ) -> Denoised:
+    def denoise(self, denoiser: Denoiser, x: Tensor, h: Tensor, level: Tensor) -> Denoised:
         """One network call; the answer in the state's precision is also kept as the lanes' current estimate."""
-        out = denoiser(x.float(), h.float(), level.float())
+        kind = denoiser.dtype
+        out = denoiser(x.to(kind), h.to(kind), level.to(kind))
         self.estimate = Denoised(remove_mean(out.x.to(STATE)), out.h.to(STATE), out.logits)
         return self.estimate

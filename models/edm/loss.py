@@ -32,11 +32,14 @@ def draw_levels(
     process = denoiser.process
     if isinstance(process, Tabulated):
         grid = process.grid(process.steps)
-        return grid[torch.randint(1, len(grid), (n,), generator=source)].float()
+        place = torch.randint(1, len(grid), (n,), generator=source)
+        return grid[place].float()
     quantile = (torch.arange(n) + torch.rand(n, generator=source)) / n
     width = math.log(process.maximum / process.minimum)
     middle = 0.5 * (math.log(process.maximum) + math.log(process.minimum)) + options.shift
-    log_level = middle + options.spread * width / 8 * torch.special.ndtri(quantile.clamp(1e-6, 1 - 1e-6))
+    log_level: Tensor = middle + options.spread * width / 8 * torch.special.ndtri(
+        quantile.clamp(1e-6, 1 - 1e-6)
+    )
     return log_level.exp().clamp(process.minimum, process.maximum)
 
 

@@ -22,17 +22,27 @@ from models.core.errors import ConfigError
 class Process(Protocol):
     """A range of noise levels, its prior, and the time that the network is told."""
 
-    minimum: float
-    maximum: float
+    @property
+    def minimum(self) -> float:
+        """The lowest noise level, where the decoder takes over."""
+
+    @property
+    def maximum(self) -> float:
+        """The highest noise level, where the prior stands."""
 
     def network_time(self, level: Tensor) -> Tensor:
         """Noise levels s `[b]` to the time in 0..1 that the network sees `[b]`."""
 
-    def prior_scale(self) -> float:
-        """Standard deviation of the prior in the variance-exploding frame."""
-
     def grid(self, steps: int) -> Tensor:
         """Noise levels s_0 < ... < s_steps of the process's own discretization, float64 `[steps + 1]`."""
+
+
+def prior_scale(last: float) -> float:
+    """Standard deviation of the prior at the highest noise level, in the variance-exploding frame.
+
+    That of noise on data of about unit variance; for a variance-preserving process it is 1 / alpha_T exactly.
+    """
+    return math.sqrt(last**2 + 1.0)
 
 
 @dataclass(frozen=True)
@@ -50,9 +60,6 @@ class VarianceExploding:
 
     def network_time(self, level: Tensor) -> Tensor:
         return (level / self.minimum).log() / math.log(self.maximum / self.minimum)
-
-    def prior_scale(self) -> float:
-        return math.sqrt(self.maximum**2 + 1.0)  # scaled coordinates have about unit variance
 
     def grid(self, steps: int) -> Tensor:
         return torch.logspace(
@@ -81,9 +88,6 @@ class Tabulated:
         right = torch.searchsorted(gamma, wanted).clamp(1, self.steps)
         low, high = gamma[right - 1], gamma[right]
         return (((right - 1) + (wanted - low) / (high - low)) / self.steps).to(level.dtype)
-
-    def prior_scale(self) -> float:
-        return math.sqrt(1.0 + math.exp(float(self.gamma[-1])))  # 1 / alpha_T
 
     def grid(self, steps: int) -> Tensor:
         if steps == self.steps:

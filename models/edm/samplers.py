@@ -10,17 +10,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from models.core.errors import ConfigError
-from models.edm.denoiser import DataDenoiser, NoiseDenoiser, levels
+from models.edm.denoiser import Denoiser, levels
 from models.edm.lanes import STATE, Lanes
 from models.edm.process import Tabulated
-
-Denoiser = DataDenoiser | NoiseDenoiser
 
 
 class Sampler(Protocol):
@@ -40,22 +39,20 @@ def falling_levels(denoiser: Denoiser, count: int) -> Tensor:
     """`count` levels from maximum to minimum, evenly spaced in log s, then zero."""
     process = denoiser.process
     highest = min(process.maximum, 80.0)  # above this a molecule of a few Angstrom is lost in noise anyway
-    low = torch.tensor(process.minimum, dtype=STATE).log()
-    return torch.cat(
-        [
-            torch.linspace(float(torch.tensor(highest).log()), float(low), count, dtype=STATE).exp(),
-            torch.zeros(1, dtype=STATE),
-        ]
-    )
+    falling = torch.linspace(math.log(highest), math.log(process.minimum), count, dtype=STATE).exp()
+    return torch.cat([falling, falling.new_zeros(1)])
 
 
 def add_churn(lanes: Lanes, churn: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Positions, features and level after raising each lane's noise by the factor 1 + churn."""
+    """Positions, features and level after raising each lane's noise by the factor 1 + churn.
+
+    Never above the first level of the grid: the network knows no higher one.
+    """
     level = lanes.level()
     if churn == 0:
         return lanes.x, lanes.h, level
     noise_x, noise_h = lanes.noise()
-    raised = level * (1 + churn)
+    raised = torch.minimum(level * (1 + churn), lanes.grid[:, 0])
     extra = levels((raised.square() - level.square()).sqrt())
     return lanes.x + extra * noise_x, lanes.h + extra * noise_h, raised
 

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from models.core.errors import ConfigError
 from models.core.precision import network_autocast
-from models.edm.denoiser import DataDenoiser, NoiseDenoiser
+from models.edm.buckets import split_lanes
+from models.edm.denoiser import Denoiser
 from models.edm.lanes import Lanes
 from models.edm.samplers import make_sampler
 
-# Pairs of atoms in one network call: more would spill a core's cache on a CPU and win nothing.
-PAIRS_PER_CALL = {"cpu": 4096, "cuda": 1 << 20}
 FARTHEST_ANGSTROM = 1000.0
 
 
@@ -33,12 +32,6 @@ class Sample:
     diverged: bool
 
 
-def split_lanes(n_atoms: int, rows: list[int], device: torch.device) -> list[list[int]]:
-    """Cut the molecules of one size into network calls."""
-    most = max(1, PAIRS_PER_CALL.get(device.type, 4096) // max(1, n_atoms * (n_atoms - 1) // 2))
-    return [rows[k : k + most] for k in range(0, len(rows), most)]
-
-
 class SamplingRun:
     """Molecules on their way from noise; `step` until `done`, then `result`.
 
@@ -47,7 +40,7 @@ class SamplingRun:
 
     def __init__(
         self,
-        denoiser: DataDenoiser | NoiseDenoiser,
+        denoiser: Denoiser,
         sizes: Sequence[int],
         seeds: Sequence[int],
         *,
@@ -62,7 +55,7 @@ class SamplingRun:
         if min(sizes) < 1:
             raise ConfigError(f"a molecule needs at least one atom, but a size of {min(sizes)} was given.")
         self.denoiser = denoiser
-        self.device = next(denoiser.parameters()).device
+        self.device = denoiser.device
         self.sampler = make_sampler(sampler, steps, churn, denoiser)
         grid = self.sampler.grid(denoiser)
         self.count = len(sizes)

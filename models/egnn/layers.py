@@ -24,18 +24,25 @@ class PairInput(nn.Module):
         self.receiver = nn.Linear(width, out)
         self.sender = None if symmetric else nn.Linear(width, out, bias=False)
         self.edge = nn.Linear(edge_features, out, bias=False)
-        whole = nn.Linear(2 * width + edge_features, out)  # torch's initial scale for the unsplit layer
-        with torch.no_grad():
-            parts = whole.weight.split([width, width, edge_features], dim=1)
-            for part, weight in zip((self.receiver, self.sender, self.edge), parts, strict=True):
-                if part is not None:
-                    part.weight.copy_(weight)
-            self.receiver.bias.copy_(whole.bias)
+        self.load_whole(
+            nn.Linear(2 * width + edge_features, out)
+        )  # torch's initial scale for the unsplit layer
+
+    @torch.no_grad()
+    def load_whole(self, whole: nn.Linear) -> None:
+        """Take the weights of the unsplit layer on [h_i, h_j, e_ij]; a symmetric one has no use for those of h_j."""
+        width = self.receiver.in_features
+        self.receiver.weight.copy_(whole.weight[:, :width])
+        self.receiver.bias.copy_(whole.bias)
+        if self.sender is not None:
+            self.sender.weight.copy_(whole.weight[:, width : 2 * width])
+        self.edge.weight.copy_(whole.weight[:, 2 * width :])
 
     def forward(self, h: Tensor, e: Tensor, pairs: Pairs) -> Tensor:
         receiver = self.receiver(h)
         sender = receiver if self.sender is None else self.sender(h)
-        return self.edge(e) + pairs.receivers(receiver) + pairs.senders(sender)
+        out: Tensor = self.edge(e) + pairs.receivers(receiver) + pairs.senders(sender)
+        return out
 
 
 class Interaction(nn.Module):

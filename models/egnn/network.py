@@ -34,7 +34,7 @@ class EGNN(nn.Module):
         if pairs is None:
             dense = UndirectedPairs if self.config.symmetric else DensePairs
             pairs = dense(x.shape[-2], device=x.device)
-        h = self.embedding(h)
+        h = self.embedding(h).to(x.dtype)  # the residual stream keeps full precision under autocast
         description_of_input: Tensor | None = None
         for block in self.blocks:
             difference = pairs.receivers(x) - pairs.senders(x)

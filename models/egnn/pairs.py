@@ -29,7 +29,10 @@ class Pairs(Protocol):
         """Sum of `weights[pairs, 1] * values[pairs, c]` over the senders of each receiver."""
 
     def displacement(self, weights: Tensor, directions: Tensor) -> Tensor:
-        """The same sum for directions, which change sign when receiver and sender change places."""
+        """The same sum for directions, which change sign when receiver and sender change places.
+
+        Always in the precision of `directions`: rounded coordinates would break the equivariance.
+        """
 
 
 class DensePairs:
@@ -59,10 +62,11 @@ class DensePairs:
         weights = weights * self.keep.to(weights.dtype)
         shape = values.shape[:-1]
         # One batched vector-matrix product: the weighted pairs are never written to memory.
-        return (weights.expand(*shape, 1).transpose(-1, -2) @ values).squeeze(-2)
+        total: Tensor = (weights.expand(*shape, 1).transpose(-1, -2) @ values).squeeze(-2)
+        return total
 
     def displacement(self, weights: Tensor, directions: Tensor) -> Tensor:
-        return self.weighted_total(weights, directions)
+        return (weights * self.keep.to(weights.dtype) * directions).sum(-2)
 
 
 class UndirectedPairs:
@@ -82,14 +86,18 @@ class UndirectedPairs:
         return values.index_select(-2, self.j)
 
     def total(self, values: Tensor) -> Tensor:
-        return self.incidence.to(values.dtype) @ values
+        total: Tensor = self.incidence.to(values.dtype) @ values
+        return total
 
     def weighted_total(self, weights: Tensor, values: Tensor) -> Tensor:
         # Weighting the small incidence matrix is cheaper than weighting the wide values.
-        return (self.incidence.to(values.dtype) * weights.transpose(-1, -2)) @ values
+        total: Tensor = (self.incidence.to(values.dtype) * weights.transpose(-1, -2)) @ values
+        return total
 
     def displacement(self, weights: Tensor, directions: Tensor) -> Tensor:
-        return (self.signed.to(directions.dtype) * weights.transpose(-1, -2)) @ directions
+        with torch.autocast(directions.device.type, enabled=False):  # it would round this product to bfloat16
+            total: Tensor = self.signed.to(directions.dtype) @ (weights * directions)
+        return total
 
 
 class SparsePairs:

@@ -16,8 +16,11 @@ from torch import nn
 
 from models.core.errors import CheckpointError
 
-# Hydrogen to oganesson is chemistry's business; these are the elements of today's data sets.
-SYMBOLS = {1: "H", 5: "B", 6: "C", 7: "N", 8: "O", 9: "F", 13: "Al", 14: "Si", 15: "P", 16: "S", 17: "Cl", 33: "As", 35: "Br", 53: "I", 80: "Hg", 83: "Bi"}  # fmt: skip
+# The whole periodic table is chemistry's business; these are the elements of today's data sets.
+SYMBOLS = {
+    1: "H", 5: "B", 6: "C", 7: "N", 8: "O", 9: "F", 13: "Al", 14: "Si", 15: "P", 16: "S", 17: "Cl",
+    33: "As", 35: "Br", 53: "I", 80: "Hg", 83: "Bi",
+}  # fmt: skip
 
 
 def family_class(family: str) -> type[nn.Module]:
