@@ -12,7 +12,7 @@ from torch_geometric.loader import DataLoader
 from chemistry.datasets import MoleculeDataset
 
 
-class MoleculeGraphs(Dataset):
+class MoleculeGraphs(Dataset):  # type: ignore[misc]  # torch-geometric is untyped
     """A data set whose items are torch-geometric `Data` with `z` `[n]` (atomic numbers) and `pos` `[n, 3]`."""
 
     def __init__(self, molecules: MoleculeDataset) -> None:

@@ -71,7 +71,7 @@ def average_gradients(parameters: list[nn.Parameter], processes: int) -> None:
     gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
     flat = torch.cat([g.reshape(-1) for g in gradients])
     dist.all_reduce(flat)
-    for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+    for parameter, part in zip(parameters, torch.split(flat, [p.numel() for p in parameters]), strict=True):
         parameter.grad = part.view_as(parameter)
 
 
@@ -128,10 +128,10 @@ def train(
     per_process = per_step // processes
     if per_process * processes != per_step:
         raise ValueError(f"{per_step} buckets a step cannot be shared by {processes} processes.")
-    log = TrainingLog(run.folder, total=recipe.molecules) if rank == 0 else nullcontext()
+    log = TrainingLog(run.folder, total=recipe.molecules) if rank == 0 else None
     started = saved = time.monotonic()
     before = progress.seconds
-    with Stop() as stop, log:
+    with Stop() as stop, log or nullcontext():
         while progress.molecules < recipe.molecules:
             sums: dict[str, float] = {}
             seen = 0

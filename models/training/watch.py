@@ -30,7 +30,11 @@ class SampleWatch:
             return
         self.model.load_state_dict(weights)
         figures = measure_samples(self.model, self.count, steps=50)
-        row = {"molecules": progress.molecules, "samples": self.count, "network_calls": figures.calls}
+        row: dict[str, float] = {
+            "molecules": progress.molecules,
+            "samples": self.count,
+            "network_calls": figures.calls,
+        }
         row |= {name: round(v.value, 4) for name, v in figures.metrics.values.items()}
         new = not self.path.exists()
         with self.path.open("a", newline="", encoding="utf-8") as file:
