@@ -46,6 +46,12 @@ class Engine:
             self._adapters[name] = made
         return self._adapters[name]
 
+    def close(self) -> None:
+        """End what the adapters started."""
+        for adapter in self._adapters.values():
+            adapter.close()
+        self._adapters.clear()
+
     def run(
         self,
         shard: Shard,

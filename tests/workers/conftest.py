@@ -119,19 +119,24 @@ def slow_job():
 
 
 @pytest.fixture(scope="session")
-def undisturbed():
-    """What the slow job gives when nothing happens."""
+def calm_desk():
+    """A service with one worker that nobody disturbs, for all tests that only use it."""
     folder = Path(tempfile.mkdtemp(prefix="eq"))
     settings = service_settings(folder)
     server = EmbeddedServer(settings)
     server.start()
     desk = Desk.open(settings)
     worker = WorkerProcess(settings, folder / "worker.log")
-    card = load_card(settings.weights_folders[0] / "tester.json")
-    job = desk.submit(TestRequest(seed=7, **SLOW_JOB), "sample", card=card)[0]
-    contents = job_contents(desk, wait_until(desk, job.id))
+    yield desk
     desk.store.redis.close()
     worker.kill_group()
     server.stop()
     shutil.rmtree(folder)
-    return contents
+
+
+@pytest.fixture(scope="session")
+def undisturbed(calm_desk):
+    """What the slow job gives when nothing happens."""
+    card = load_card(calm_desk.settings.weights_folders[0] / "tester.json")
+    job = calm_desk.submit(TestRequest(seed=7, **SLOW_JOB), "sample", card=card)[0]
+    return job_contents(calm_desk, wait_until(calm_desk, job.id))

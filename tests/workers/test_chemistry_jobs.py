@@ -8,6 +8,16 @@ from workers.schemas.chemistry import ConvertRequest, ValidateRequest
 
 
 @pytest.fixture
+def desk(calm_desk):
+    return calm_desk
+
+
+@pytest.fixture
+def settings(calm_desk):
+    return calm_desk.settings
+
+
+@pytest.fixture
 def convert(desk):
     def submit(**molecules):
         return desk.submit(ConvertRequest(molecules=molecules, seed=1), "convert")[0]
@@ -18,8 +28,7 @@ def convert(desk):
 WATER = "3\nwater\nO 0 0 0.1173\nH 0 0.7572 -0.4692\nH 0 -0.7572 -0.4692\n"
 
 
-def test_smiles_become_molecules_in_every_format(desk, convert, start_worker, wait):
-    start_worker()
+def test_smiles_become_molecules_in_every_format(desk, convert, wait):
     job = wait(convert(smiles=["CCO ethanol", "not-a-smiles", "c1ccccc1"]).id)
     assert job.status is JobStatus.SUCCEEDED, job.problem
     rows = Results(desk.store, desk.files).page(job).rows
@@ -31,8 +40,7 @@ def test_smiles_become_molecules_in_every_format(desk, convert, start_worker, wa
     assert Results(desk.store, desk.files).text(job, 2, "svg").startswith(b"<svg")
 
 
-def test_the_files_of_a_job_can_be_converted_back_to_the_same_molecules(desk, convert, start_worker, wait):
-    start_worker()
+def test_the_files_of_a_job_can_be_converted_back_to_the_same_molecules(desk, convert, wait):
     first = wait(convert(smiles=["CCO", "CC(=O)N", "C#N"]).id)
     for source in (
         {"sdf": desk.files.read(first.id, "molecules.sdf").decode()},
@@ -44,8 +52,7 @@ def test_the_files_of_a_job_can_be_converted_back_to_the_same_molecules(desk, co
         assert [row["smiles"] for row in rows] == ["CCO", "CC(N)=O", "C#N"], source.keys()
 
 
-def test_a_bad_record_spoils_only_its_own_row(desk, start_worker, wait):
-    start_worker()
+def test_a_bad_record_spoils_only_its_own_row(desk, wait):
     text = WATER + "2\ncut\nO 0 0 nan\nH 0 0 1\n" + WATER + "9\nends early\nH 0 0 0\n"
     job = wait(desk.submit(ValidateRequest(molecules={"xyz": text}), "validate")[0].id)
     assert job.status is JobStatus.SUCCEEDED
@@ -55,8 +62,7 @@ def test_a_bad_record_spoils_only_its_own_row(desk, start_worker, wait):
     assert rows[0]["smiles"] == "O" and rows[0]["stable"] is True
 
 
-def test_structures_as_numbers_are_checked(desk, start_worker, wait):
-    start_worker()
+def test_structures_as_numbers_are_checked(desk, wait):
     methane = [
         [0, 0, 0],
         [0.63, 0.63, 0.63],

@@ -184,3 +184,16 @@ def test_the_final_unit_survives_the_death_of_its_worker(
 
 def job_unit(desk, job, unit):
     return json.loads(desk.store.redis.hget(desk.store.key("job", job.id, "shards"), unit))["status"]
+
+
+def test_two_workers_share_a_job_and_give_the_same_as_one(
+    desk, sample, start_worker, wait, read_rows, folder
+):
+    journal = folder / "journal"
+    start_worker()
+    alone = wait(sample(n_molecules=40).id)
+    start_worker()
+    shared = wait(sample(n_molecules=40, step_seconds=0.01, journal=str(journal)).id)
+    assert read_rows(shared) == read_rows(alone)
+    assert len({line.split()[3] for line in journal.read_text().splitlines()}) == 2
+    assert len(journal.read_text().splitlines()) == 2 * 10

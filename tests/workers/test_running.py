@@ -11,8 +11,17 @@ from workers.records import JobStatus
 from workers.results import Results, RowFilter
 
 
-def test_a_job_gives_every_molecule_once_in_order(sample, start_worker, wait, read_rows):
-    start_worker()
+@pytest.fixture
+def desk(calm_desk):
+    return calm_desk
+
+
+@pytest.fixture
+def settings(calm_desk):
+    return calm_desk.settings
+
+
+def test_a_job_gives_every_molecule_once_in_order(sample, wait, read_rows):
     job = wait(sample(n_molecules=10).id)
     assert job.status is JobStatus.SUCCEEDED, job.problem
     rows, files = read_rows(job)
@@ -24,21 +33,7 @@ def test_a_job_gives_every_molecule_once_in_order(sample, start_worker, wait, re
     assert job.attempts == 1 and job.redeliveries == 0
 
 
-def test_two_workers_share_a_job_and_give_the_same_as_one(
-    desk, sample, start_worker, wait, read_rows, folder
-):
-    journal = folder / "journal"
-    start_worker()
-    alone = wait(sample(n_molecules=40).id)
-    start_worker()
-    shared = wait(sample(n_molecules=40, step_seconds=0.01, journal=str(journal)).id)
-    assert read_rows(shared) == read_rows(alone)
-    assert len({line.split()[3] for line in journal.read_text().splitlines()}) == 2
-    assert len(journal.read_text().splitlines()) == 2 * 10
-
-
-def test_memory_running_out_halves_the_batch_until_it_fits(sample, start_worker, wait, read_rows):
-    start_worker()
+def test_memory_running_out_halves_the_batch_until_it_fits(sample, wait, read_rows):
     normal = wait(sample(n_molecules=8).id)
     tight = wait(sample(n_molecules=8, memory_for=1).id)
     assert tight.status is JobStatus.SUCCEEDED
@@ -46,8 +41,7 @@ def test_memory_running_out_halves_the_batch_until_it_fits(sample, start_worker,
     assert tight.progress == normal.progress
 
 
-def test_a_molecule_that_never_fits_spoils_only_its_own_row(sample, start_worker, wait, read_rows):
-    start_worker()
+def test_a_molecule_that_never_fits_spoils_only_its_own_row(sample, wait, read_rows):
     job = wait(sample(n_molecules=3, memory_for=0).id)
     assert job.status is JobStatus.SUCCEEDED
     rows, files = read_rows(job)
@@ -56,8 +50,7 @@ def test_a_molecule_that_never_fits_spoils_only_its_own_row(sample, start_worker
 
 
 @pytest.mark.parametrize("every", [2, 3])
-def test_until_valid_goes_on_until_enough_molecules_passed(every, sample, start_worker, wait, read_rows):
-    start_worker()
+def test_until_valid_goes_on_until_enough_molecules_passed(every, sample, wait, read_rows):
     job = wait(sample(n_molecules=20, fail_every=every, until_valid=True).id)
     assert job.status is JobStatus.SUCCEEDED
     assert job.accepted == 20
@@ -68,24 +61,21 @@ def test_until_valid_goes_on_until_enough_molecules_passed(every, sample, start_
     assert len(rows) == job.progress.done == job.progress.total
 
 
-def test_until_valid_stops_at_the_limit_of_candidates(sample, start_worker, wait):
-    start_worker()
+def test_until_valid_stops_at_the_limit_of_candidates(sample, wait):
     job = wait(sample(n_molecules=5, fail_every=1, until_valid=True, max_attempts=23).id)
     assert job.status is JobStatus.SUCCEEDED
     assert job.accepted == 0
     assert job.progress.done == 23
 
 
-def test_records_of_an_input_reach_the_adapter_whole_and_in_order(read, start_worker, wait, read_rows):
-    start_worker()
+def test_records_of_an_input_reach_the_adapter_whole_and_in_order(read, wait, read_rows):
     texts = ["C" * (i + 1) for i in range(11)]
     job = wait(read(smiles=texts).id)
     rows, _ = read_rows(job)
     assert [row["smiles"] for row in rows] == [f"C{len(text) + 1}" for text in texts]
 
 
-def test_the_manifest_tells_how_to_run_the_job_again(desk, sample, card, start_worker, wait, read_rows):
-    start_worker()
+def test_the_manifest_tells_how_to_run_the_job_again(desk, sample, card, wait, read_rows):
     job = wait(sample(n_molecules=6, steps=2).id)
     manifest = json.loads(desk.files.read(job.id, "manifest.json"))
     assert manifest["model"] == "tester" and manifest["seed"] == 7 and manifest["accepted"] == 6
@@ -99,12 +89,11 @@ def test_the_manifest_tells_how_to_run_the_job_again(desk, sample, card, start_w
     assert read_rows(again) == read_rows(job)
 
 
-def test_the_table_grows_while_the_job_runs(desk, sample, start_worker, wait):
+def test_the_table_grows_while_the_job_runs(desk, sample, wait):
     results = Results(desk.store, desk.files)
     job = sample(n_molecules=12, step_seconds=0.05)
     with pytest.raises(NotReady):
         results.row(job, 0)
-    start_worker()
     wait(lambda: len(list(results.rows(desk.store.get(job.id)))) in (4, 8))
     early = results.page(desk.store.get(job.id))
     assert [row["index"] for row in early.rows] == list(range(len(early.rows)))

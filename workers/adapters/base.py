@@ -88,3 +88,6 @@ class Adapter(Protocol):
 
     def lost(self, item: Item, code: str, message: str) -> Row:
         """The row of an item that could not be computed at all."""
+
+    def close(self) -> None:
+        """End what `setup` started."""

@@ -59,6 +59,9 @@ class Adapter:
     def lost(self, item: Item, code: str, message: str) -> Row:
         return lost_row(item, code, message)
 
+    def close(self) -> None:
+        self._guard.close()
+
 
 def process(records: Sequence[Record], *, keep_bonds: bool, bond_rule: BondRule) -> list[Parts]:
     """In the child: read, check, write and draw every record."""

@@ -12,6 +12,9 @@ from workers.schemas.base import InputRequest, JobRequest, Limits
 if TYPE_CHECKING:
     from workers.cards import Card
 
+FLOW_STEPS = 50
+"""Steps of the probability flow; each takes two differentiated network calls."""
+
 Size = Annotated[int, Field(ge=1, le=1000)]
 
 
@@ -52,10 +55,10 @@ class SampleRequest(JobRequest):
         description="'data' draws sizes as in the training data; a number fixes them; a range bounds them; "
         "a list is used in turn. Hydrogen atoms count.",
     )
-    steps: int = Field(default=100, ge=1, le=5_000, description="Network evaluations per molecule.")
+    steps: int = Field(default=100, ge=2, le=5_000, description="Network evaluations per molecule.")
     sampler: Literal["stochastic", "heun", "deterministic", "ancestral"] = "stochastic"
     churn: float | None = Field(
-        default=None, ge=0, le=1_000, description="Noise put back by the stochastic sampler."
+        default=None, ge=0, le=4, description="Noise put back by the stochastic sampler."
     )
     bond_rule: Literal["distance", "rdkit"] = "distance"
     filters: Filters = Filters()
@@ -123,13 +126,24 @@ class SampleRequest(JobRequest):
 class ScoreRequest(InputRequest):
     """Log-likelihood of given molecules under the model, in nats, with a standard error."""
 
-    method: Literal["bound", "probability-flow"] = "bound"
-    draws: int = Field(
-        default=16, ge=1, le=1_000, description="Random draws per molecule behind the estimate."
+    method: Literal["bound", "probability-flow"] = Field(
+        default="bound",
+        description="A lower bound, or an estimate by the probability flow (dearer and closer).",
+    )
+    draws: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000,
+        description="Random draws per molecule; default 64 for the bound, else 4.",
     )
 
+    @property
+    def effective_draws(self) -> int:
+        """The draws asked for, or the method's default."""
+        return self.draws or (64 if self.method == "bound" else 4)
+
     def evaluations_per_item(self) -> int:
-        return self.draws if self.method == "bound" else 100 * self.draws
+        return self.effective_draws * (2 if self.method == "bound" else 2 * FLOW_STEPS)
 
 
 CAPABILITIES: dict[str, type[JobRequest]] = {"sample": SampleRequest, "score": ScoreRequest}

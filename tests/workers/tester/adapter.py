@@ -68,6 +68,9 @@ class Adapter:
         }
         return Row(index, data, **texts)
 
+    def close(self):
+        pass
+
     def lost(self, item, code, message):
         reasons = [{"code": code, "message": message, "atoms": []}]
         return Row(item.index, {"valid": False, "passed": False, "reasons": reasons})

@@ -1,0 +1,98 @@
+"""The rows of sampled and of scored molecules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chemistry.check import check
+from chemistry.errors import BadStructureError
+from chemistry.formats import write_xyz
+from chemistry.reasons import Failure
+from chemistry.structure import Structure
+from models.core.likelihood import Likelihood
+from models.edm.sampling import Sample
+from workers.adapters.base import Item, Row
+from workers.adapters.molecules import Record, failure_data, read_record, report_data
+from workers.schemas.edm import Filters, SampleRequest
+
+Frame = tuple[NDArray[np.int64], NDArray[np.float64]]
+"""Numbers and positions of one molecule on its way."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """A molecule to score: as read, and what chemistry says of it."""
+
+    structure: Structure
+    data: dict[str, Any]
+    sdf: str
+    svg: str
+
+
+def sampled_row(item: Item, request: SampleRequest, sample: Sample, frames: list[Frame]) -> Row:
+    """A sampled molecule, checked, with its texts and its trajectory."""
+    texts = {"trajectory": "".join(_frame_text(frame, k) for k, frame in enumerate(frames))}
+    if sample.diverged:
+        failure = Failure.because("diverged", "the coordinates left the finite range; try more steps")
+        return Row(item.index, failure_data(failure) | {"seed": item.seed})
+    structure = Structure(sample.numbers, sample.positions, title=f"molecule {item.index}")
+    report = check(structure, bond_rule=request.bond_rule)
+    data = report_data(report) | {"seed": item.seed}
+    data["passed"] = passes(data, request.effective_filters)
+    return Row(item.index, data, sdf=report.mol_block, xyz=write_xyz(structure), svg=report.svg(), **texts)
+
+
+def passes(data: dict[str, Any], filters: Filters) -> bool:
+    """Whether a molecule fulfills the filters; uniqueness is decided when the job is joined."""
+    wanted = filters.model_dump(include={"valid", "connected", "stable"})
+    return all(bool(data[name]) for name, needed in wanted.items() if needed)
+
+
+def _frame_text(frame: Frame, number: int) -> str:
+    try:
+        return write_xyz(Structure(*frame), comment=f"frame={number}")
+    except BadStructureError:
+        return ""  # a frame of a molecule that is about to diverge
+
+
+def scored_row(item: Item, given: Given, likelihood: Likelihood) -> Row:
+    """A scored molecule with its likelihood and the terms of it."""
+    data = given.data | {
+        "passed": True,
+        "log_likelihood": _finite(likelihood.value),
+        "standard_error": _finite(likelihood.standard_error),
+        "kind": likelihood.kind,
+        "draws": likelihood.draws,
+        "terms": {name: _finite(value) for name, value in likelihood.terms.items()},
+        "seed": item.seed,
+    }
+    if likelihood.value == -math.inf:
+        message = (
+            f"the model's data has no molecule of {given.structure.n_atoms} atoms, so log p(N) is -infinity"
+        )
+        data["reasons"] = [*data["reasons"], {"code": "size", "message": message, "atoms": []}]
+    return Row(item.index, data, sdf=given.sdf, xyz=write_xyz(given.structure), svg=given.svg)
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinity: a value that is not finite is null."""
+    return value if math.isfinite(value) else None
+
+
+def read_for_scoring(records: Sequence[Record]) -> list[Given | Failure]:
+    """In a guarded child: read, check and draw the molecules to score."""
+    return [_read_one(record) for record in records]
+
+
+def _read_one(record: Record) -> Given | Failure:
+    found = read_record(record)
+    if isinstance(found, Failure):
+        return found
+    report = check(found)
+    return Given(found, report_data(report), report.mol_block, report.svg())
