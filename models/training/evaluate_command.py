@@ -81,8 +81,12 @@ def evaluate(
         f"--{name} {value}" for name, value in sorted(chosen.items())
     )
     columns = (
-        TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
+        TextColumn("[bold]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console) as bars:
         task = bars.add_task("real molecules", total=1)
         real = data_row(data)

@@ -22,6 +22,7 @@ from models.core.random import generator
 from models.egnn.layers import Block
 from models.training.data import SizeBuckets, bucket_loader
 from models.training.log import TrainingLog
+from models.training.optimizer import make_optimizers
 from models.training.recipe import Optimizer, Recipe
 from models.training.state import Average, Progress, load_state, save_state
 
@@ -108,15 +109,12 @@ def train(
     rank, processes = world()
     fast_cpu_arithmetic()
     parameters = list(model.parameters())
-    optimizer = torch.optim.AdamW(
-        parameters, lr=recipe.optimizer.learning_rate, betas=recipe.optimizer.betas,
-        weight_decay=recipe.optimizer.weight_decay, fused=True,
-    )  # fmt: skip
+    optimizers = make_optimizers(recipe.optimizer, model)
     average = Average(model, recipe.ema)
     checkpoint = run.folder / "checkpoint.safetensors"
     progress = Progress()
     if run.resume and checkpoint.exists():
-        progress = load_state(checkpoint, model, average, optimizer)
+        progress = load_state(checkpoint, model, average, optimizers)
     if recipe.compile:
         compile_blocks(model)
     buckets = SizeBuckets(
@@ -154,33 +152,33 @@ def train(
                     f"the gradient is not finite at step {progress.step}; the last good state is {checkpoint}. "
                     "Resume with a lower learning rate."
                 )
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(recipe.optimizer, progress.molecules, recipe.molecules)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            rate = learning_rate(recipe.optimizer, progress.molecules, recipe.molecules)
+            for optimizer in optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
             progress.step += 1
             progress.buckets += per_step
             progress.molecules += recipe.batch
             progress.seconds = before + time.monotonic() - started
             average.update(model, progress.step)
-            if rank == 0:
-                log.step(
-                    progress, {k: v / seen for k, v in sums.items()}, norm, optimizer.param_groups[0]["lr"]
-                )
+            if log is not None:
+                log.step(progress, {k: v / seen for k, v in sums.items()}, norm, rate)
             finished = time.monotonic() - started > run.time_limit or stop.asked
             if processes > 1:
                 flag = torch.tensor(float(finished))
                 dist.all_reduce(flag)
                 finished = bool(flag > 0)
             if rank == 0 and (finished or time.monotonic() - saved > run.checkpoint_every):
-                save_state(checkpoint, model, average, optimizer, progress)
+                save_state(checkpoint, model, average, optimizers, progress)
                 saved = time.monotonic()
                 if after_checkpoint is not None:
                     after_checkpoint(progress, average.weights(model))
             if finished:
                 break
         if rank == 0:
-            save_state(checkpoint, model, average, optimizer, progress)
+            save_state(checkpoint, model, average, optimizers, progress)
     model.load_state_dict(average.weights(model))
     return progress
 

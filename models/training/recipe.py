@@ -14,11 +14,14 @@ FOLDER = Path(__file__).parent / "recipes"
 
 @dataclass(frozen=True)
 class Optimizer:
-    """AdamW on `learning_rate`, warmed up over `warmup` molecules, constant, then linear to zero over the last
-    `cooldown` molecules; gradients are clipped at norm `clip`.
+    """AdamW, or Muon for hidden matrices beside AdamW for the rest (`kind`), on `learning_rate`, warmed up over
+    `warmup` molecules, constant, then linear to zero over the last `cooldown` molecules; gradients are clipped at
+    norm `clip`, `momentum` is Muon's.
     """
 
+    kind: str = "adamw"
     learning_rate: float = 1e-3
+    momentum: float = 0.95
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
     clip: float = 1.0

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from models.core.errors import CheckpointError
+from models.training.optimizer import restore_state, state_of
 
 
 @dataclass
@@ -48,13 +49,17 @@ class Average:
 
 
 def save_state(
-    path: Path, module: nn.Module, average: Average, optimizer: torch.optim.Optimizer, progress: Progress
+    path: Path,
+    module: nn.Module,
+    average: Average,
+    optimizers: list[torch.optim.Optimizer],
+    progress: Progress,
 ) -> None:
     """Write a checkpoint to a temporary name, then rename it, so that a kill leaves the last one whole."""
     tensors = {f"weights.{name}": value for name, value in module.state_dict().items()}
     tensors |= {f"average.{name}": value for name, value in average.values.items()}
     for name, parameter in module.named_parameters():
-        for key, value in optimizer.state.get(parameter, {}).items():
+        for key, value in state_of(optimizers, parameter).items():
             tensors[f"optimizer.{name}.{key}"] = torch.as_tensor(value)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
@@ -66,7 +71,9 @@ def save_state(
     temporary.replace(path)
 
 
-def load_state(path: Path, module: nn.Module, average: Average, optimizer: torch.optim.Optimizer) -> Progress:
+def load_state(
+    path: Path, module: nn.Module, average: Average, optimizers: list[torch.optim.Optimizer]
+) -> Progress:
     """Read a checkpoint into the given objects; raises CheckpointError when it belongs to another model."""
     with safe_open(path, framework="pt") as file:
         names = set(file.keys())
@@ -83,5 +90,5 @@ def load_state(path: Path, module: nn.Module, average: Average, optimizer: torch
             prefix = f"optimizer.{name}."
             values = {key[len(prefix) :]: file.get_tensor(key) for key in names if key.startswith(prefix)}
             if values:
-                optimizer.state[parameter] = values
+                restore_state(optimizers, parameter, values)
         return Progress(**json.loads(file.metadata()["progress"]))
