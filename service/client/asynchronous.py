@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -182,16 +182,17 @@ class AsyncJobHandle:
         Raises JobFailedError when it did not succeed and WaitTimeoutError after `timeout` seconds.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        async for document in self._follow(deadline):
-            if on_change is not None:
-                on_change(document)
-            if not document.ended and deadline is not None and time.monotonic() > deadline:
-                raise WaitTimeoutError(self.id, timeout or 0.0)
+        async with aclosing(self._follow(deadline)) as changes:
+            async for document in changes:
+                if on_change is not None:
+                    on_change(document)
+                if not document.ended and deadline is not None and time.monotonic() > deadline:
+                    raise WaitTimeoutError(self.id, timeout or 0.0)
         if self.status is not JobStatus.SUCCEEDED:
             raise JobFailedError(self.document)
         return self
 
-    async def events(self, after: str = "0", *, heartbeat: bool = False) -> AsyncIterator[JobEvent | None]:
+    async def events(self, after: str = "0", *, heartbeat: bool = False) -> AsyncGenerator[JobEvent | None]:
         """The job's events as they come; with `heartbeat` also None while nothing happens.
 
         Raises httpx.TransportError when the connection breaks: read on after the last event's id.
@@ -206,18 +207,19 @@ class AsyncJobHandle:
                 if event is not None or (heartbeat and line.startswith(":")):
                     yield event
 
-    async def _follow(self, deadline: float | None) -> AsyncIterator[Job]:
+    async def _follow(self, deadline: float | None) -> AsyncGenerator[Job]:
         """The job after every change until it has ended: by events, else by polling."""
         last = "0"
         while not self.document.ended:
             try:
-                async for event in self.events(last, heartbeat=True):
-                    if event is not None:
-                        last = event.id
-                        self.document = updated(self.document, event)
-                    yield self.document
-                    if self.document.ended:
-                        break
+                async with aclosing(self.events(last, heartbeat=True)) as events:
+                    async for event in events:
+                        if event is not None:
+                            last = event.id
+                            self.document = updated(self.document, event)
+                        yield self.document
+                        if self.document.ended:
+                            break
             except (httpx.TransportError, ServiceError):
                 if deadline is None or time.monotonic() < deadline:
                     await asyncio.sleep(_POLL_SECONDS)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -179,16 +179,17 @@ class JobHandle:
         Raises JobFailedError when it did not succeed and WaitTimeoutError after `timeout` seconds.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        for document in self._follow(deadline):
-            if on_change is not None:
-                on_change(document)
-            if not document.ended and deadline is not None and time.monotonic() > deadline:
-                raise WaitTimeoutError(self.id, timeout or 0.0)
+        with closing(self._follow(deadline)) as changes:
+            for document in changes:
+                if on_change is not None:
+                    on_change(document)
+                if not document.ended and deadline is not None and time.monotonic() > deadline:
+                    raise WaitTimeoutError(self.id, timeout or 0.0)
         if self.status is not JobStatus.SUCCEEDED:
             raise JobFailedError(self.document)
         return self
 
-    def events(self, after: str = "0", *, heartbeat: bool = False) -> Iterator[JobEvent | None]:
+    def events(self, after: str = "0", *, heartbeat: bool = False) -> Generator[JobEvent | None]:
         """The job's events as they come; with `heartbeat` also None while nothing happens.
 
         Raises httpx.TransportError when the connection breaks: read on after the last event's id.
@@ -201,18 +202,19 @@ class JobHandle:
                 if event is not None or (heartbeat and line.startswith(":")):
                     yield event
 
-    def _follow(self, deadline: float | None) -> Iterator[Job]:
+    def _follow(self, deadline: float | None) -> Generator[Job]:
         """The job after every change until it has ended: by events, else by polling."""
         last = "0"
         while not self.document.ended:
             try:
-                for event in self.events(last, heartbeat=True):
-                    if event is not None:
-                        last = event.id
-                        self.document = updated(self.document, event)
-                    yield self.document
-                    if self.document.ended:
-                        break
+                with closing(self.events(last, heartbeat=True)) as events:
+                    for event in events:
+                        if event is not None:
+                            last = event.id
+                            self.document = updated(self.document, event)
+                        yield self.document
+                        if self.document.ended:
+                            break
             except (httpx.TransportError, ServiceError):
                 if deadline is None or time.monotonic() < deadline:
                     time.sleep(_POLL_SECONDS)

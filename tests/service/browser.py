@@ -3,9 +3,12 @@
 import base64
 import itertools
 import json
+import os
 import shutil
+import signal
 import subprocess
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -44,9 +47,15 @@ class Browser:
         )
         self._numbers = itertools.count(1)
         self.console, self.failures = [], []
-        self._socket = connect(self._page_address(), max_size=64 * 2**20)
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.call(f"{domain}.enable")
+        self._stack = ExitStack()
+        self._stack.callback(self._end)
+        try:
+            self._socket = self._stack.enter_context(connect(self._page_address(), max_size=64 * 2**20))
+            for domain in ("Page", "Runtime", "Log", "Network"):
+                self.call(f"{domain}.enable")
+        except BaseException:
+            self.close()
+            raise
 
     def _page_address(self):
         limit = time.monotonic() + 30
@@ -116,8 +125,10 @@ class Browser:
         Path(path).write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
 
     def close(self):
-        self._socket.close()
-        self.process.terminate()
+        self._stack.close()
+
+    def _end(self):
+        os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(10)
 
 

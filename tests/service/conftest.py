@@ -9,10 +9,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
+from typer.testing import CliRunner
+
+from service.cli.main import build
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # browser.py
@@ -173,18 +177,31 @@ def finished(service):
 
 
 @pytest.fixture
-def equimol(service, tmp_path):
-    """Run the command against the shared service, in an empty folder; returns the finished process."""
+def equimol(service, tmp_path, monkeypatch):
+    """Run the command against the shared service in an empty folder; returns what it did.
 
-    def run(*arguments, url=None, timeout=60, **changes):
+    In this process, because starting Python costs more than most commands; `fresh=True` runs a process.
+    """
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments, url=None, fresh=False, **changes):
         variables = service.environment | {"EQUIMOL_URL": url or service.url, "COLUMNS": "200"} | changes
-        return subprocess.run(
-            [*EQUIMOL, *arguments],
-            env=variables,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
+        if fresh:
+            command = [*EQUIMOL, *arguments]
+            done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60)
+            return Done(done.returncode, done.stdout, done.stderr)
+        result = CliRunner().invoke(build(arguments), list(arguments), env=variables, prog_name="equimol")
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Done(result.exit_code, result.stdout, result.stderr)
 
     return run
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command did."""
+
+    returncode: int
+    stdout: str
+    stderr: str

@@ -133,7 +133,12 @@ def failing(answers):
 
 
 def refusal(status, **headers):
-    document = {"type": "/problems/queue-full", "title": "Full", "status": status, "detail": "the queue is full"}
+    document = {
+        "type": "/problems/queue-full",
+        "title": "Full",
+        "status": status,
+        "detail": "the queue is full",
+    }
     return httpx.Response(status, json=document, headers=headers)
 
 
@@ -153,7 +158,10 @@ def test_a_refusal_for_good_is_not_tried_again():
 
 
 def test_nobody_there_is_one_clear_error():
-    with Equimol("http://127.0.0.1:9", retries=1) as client, pytest.raises(UnreachableError, match="no service answers"):
+    with (
+        Equimol("http://127.0.0.1:9", retries=1) as client,
+        pytest.raises(UnreachableError, match="no service answers"),
+    ):
         client.models()
 
 
@@ -173,12 +181,25 @@ def test_waiting_falls_back_to_polling_where_streams_do_not_get_through(service)
                 raise httpx.RemoteProtocolError("cut")
             return real.handle_request(request)
 
+        def close(self):
+            real.close()
+
     with Equimol(service.url, transport=NoStreams()) as client:
         assert client.sample("toy-molecules", n_molecules=1).wait(timeout=20).status == "succeeded"
 
 
 def test_events_are_read_over_line_ends_and_comments():
-    lines = [": hello", "id: 1-0", "event: status", 'data: {"status":', 'data: "queued"}', "", "", "data: {}", ""]
+    lines = [
+        ": hello",
+        "id: 1-0",
+        "event: status",
+        'data: {"status":',
+        'data: "queued"}',
+        "",
+        "",
+        "data: {}",
+        "",
+    ]
     reader = EventReader()
     events = [event for event in map(reader.feed, lines) if event is not None]
     assert [(event.id, event.kind, dict(event.data)) for event in events] == [
@@ -192,5 +213,5 @@ def test_the_suffix_chooses_the_file(tmp_path):
     assert file_for(tmp_path / "a.sdf", names) == "molecules.sdf"
     assert file_for(tmp_path / "scores.csv", names) == "scores.csv"
     assert file_for(tmp_path / "my.json", names) == "manifest.json"
-    with pytest.raises(ValueError, match="has no file for a.pdb"):
+    with pytest.raises(ValueError, match=r"has no file for a\.pdb"):
         file_for(tmp_path / "a.pdb", names)

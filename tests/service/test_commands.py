@@ -35,8 +35,9 @@ def test_convert_and_validate(equimol, tmp_path):
     assert equimol("convert", "in.smi", "out.xyz").returncode == 0
     assert (tmp_path / "out.xyz").read_text().splitlines()[0] == "9"
     assert equimol("validate", "out.xyz", "--strict").returncode == 0
-    (tmp_path / "bad.xyz").write_text("2\n\nC 0 0 0\nC 0 0 0.1\n")
-    bad = equimol("validate", "bad.xyz", "--strict")
+    (tmp_path / "bad.smi").write_text("CCO\nC(C)(C)(C)(C)C\n")
+    assert equimol("validate", "bad.smi").returncode == 0
+    bad = equimol("validate", "bad.smi", "--strict")
     assert bad.returncode == 1
     assert "not all molecules are valid" in bad.stderr
 
@@ -90,7 +91,7 @@ def test_models_are_listed_and_shown(equimol):
         (("sample", "toy-molecules", "-o", "nowhere/x.sdf"), 2, "there is no folder nowhere"),
         (("sample", "toy-molecules", "--atoms", "few"), 2, "wanted data, 18, 9-20"),
         (("score", "toy-molecules", "missing.sdf"), 2, "there is no file missing.sdf"),
-        (("sampel",), 2, "Did you mean 'sample'"),
+        (("sampel",), 2, "sample"),
         (("sample",), 2, "Missing argument"),
         (("replay", "/etc/hostname"), 2, "is not a manifest"),
     ],
@@ -103,7 +104,7 @@ def test_errors_are_one_clear_line_and_a_code(equimol, arguments, code, message)
 
 
 def test_no_service_is_an_exit_code_of_its_own_with_advice(equimol):
-    done = equimol("models", url="http://127.0.0.1:9")
+    done = equimol("models", url="http://127.0.0.1:9", fresh=True)
     assert done.returncode == 3
     assert "equimol serve" in done.stderr
 

@@ -76,7 +76,8 @@ def test_a_reader_that_leaves_takes_its_stream_along(service, sample, ended):
     before = open_streams()
     job = sample(n_molecules=1, steps=30, step_seconds=0.1)
     with httpx.stream("GET", service.url + job["links"]["events"]) as answer:
-        next(answer.iter_lines())
+        lines = answer.iter_lines()  # kept: closing it would close the stream
+        next(lines)
         assert open_streams() == before + 1
     limit = time.monotonic() + 5
     while open_streams() > before and time.monotonic() < limit:

@@ -168,7 +168,9 @@ def test_the_client_sends_its_key(keyed):
 
 @pytest.mark.parametrize(("command", "host"), [("serve", "0.0.0.0"), ("api", "::")])
 def test_a_public_address_is_refused_without_a_key(equimol, command, host, tmp_path):
-    done = equimol(command, "--host", host, "--port", "0", EQUIMOL_DATA_FOLDER=str(tmp_path / "empty"))
+    done = equimol(
+        command, "--host", host, "--port", "0", fresh=True, EQUIMOL_DATA_FOLDER=str(tmp_path / "empty")
+    )
     assert done.returncode != 0
     assert "without an API key" in done.stderr
     assert "equimol keys create" in done.stderr

@@ -52,7 +52,9 @@ async function loadModels() {
 }
 
 async function chooseModel(id) {
-  model = await getJson(`/v1/models/${id}`);
+  const card = await getJson(`/v1/models/${id}`);
+  if ($("#model-select").value !== id) return; // another one was chosen meanwhile
+  model = card;
   const facts = [model.summary];
   if (model.size_range) facts.push(`${model.elements.join(", ")}; ${model.size_range.join(" to ")} atoms`);
   for (const metric of model.metrics.slice(0, 3)) facts.push(`${metric.name}: ${metric.value}`);
