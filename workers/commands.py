@@ -13,7 +13,6 @@ import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
-import redis
 import typer
 from celery import Celery, bootsteps, signals
 from celery.exceptions import SecurityWarning
@@ -163,7 +162,7 @@ class Pulse:
                     and age < self._settings.visibility_seconds
                 ):
                     self._health_file.touch()
-            except (redis.RedisError, StoreUnavailable) as error:
+            except StoreUnavailable as error:
                 # Without Redis the loop cannot turn either: that is no reason to restart.
                 self._turned = time.monotonic()
                 _log.warning("the store does not answer: %s", error)
@@ -174,5 +173,5 @@ class Pulse:
                 break
         try:
             self._presence.leave()
-        except (redis.RedisError, StoreUnavailable):
+        except StoreUnavailable:
             return

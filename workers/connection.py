@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import redis
-import redis.asyncio
-from redis.backoff import ExponentialBackoff
-from redis.retry import Retry
-
+from workers.problems import StoreUnavailable
 from workers.settings import Settings
+
+if TYPE_CHECKING:  # redis takes a fifth of a second to import, so that happens at the first connection
+    import redis
+    import redis.asyncio
 
 _SOCKET_LIMIT = 100  # sun_path holds 108 bytes
 
@@ -37,8 +40,23 @@ def embedded_socket(settings: Settings) -> Path:
     return Path(base) / f"{name}.sock"
 
 
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Turn a server that does not answer into StoreUnavailable; also a decorator."""
+    import redis
+
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError) as error:
+        raise StoreUnavailable(f"Redis does not answer: {error}") from error
+
+
 def redis_client(settings: Settings) -> redis.Redis:
     """A client that answers in text and rides out a short restart of the server."""
+    import redis
+    from redis.backoff import ExponentialBackoff
+    from redis.retry import Retry
+
     return redis.Redis.from_url(
         redis_url(settings),
         decode_responses=True,
@@ -50,6 +68,8 @@ def redis_client(settings: Settings) -> redis.Redis:
 
 def async_redis_client(settings: Settings) -> redis.asyncio.Redis:
     """The same for asyncio: the API follows event streams with it, so that waiting clients hold no thread."""
+    import redis.asyncio
+
     return redis.asyncio.Redis.from_url(redis_url(settings), decode_responses=True, health_check_interval=10)
 
 

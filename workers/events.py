@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-
-import redis.asyncio
+from typing import TYPE_CHECKING
 
 from workers.records import Event, JobStatus
 from workers.settings import Settings
 from workers.store import event_id, read_events
+
+if TYPE_CHECKING:
+    import redis.asyncio
 
 
 async def follow(

@@ -13,9 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
-
 from workers.ids import is_id
 from workers.problems import NotFound
 from workers.settings import Settings
@@ -25,7 +22,10 @@ class ResultFiles:
     """The job folders: ROOT/JOB/{input.*, shards/NNNN-TOKEN/..., molecules.sdf, ..., manifest.json}."""
 
     def __init__(self, root: str) -> None:
-        self.fs, self.root = fsspec.core.url_to_fs(root)
+        from fsspec.core import url_to_fs
+        from fsspec.implementations.local import LocalFileSystem
+
+        self.fs, self.root = url_to_fs(root)
         self.local = isinstance(self.fs, LocalFileSystem)
 
     @classmethod

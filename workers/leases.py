@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from workers.connection import store_errors
 from workers.encoding import shard_from_json
 from workers.problems import DeadlinePassed, EquimolProblem, WorkerLost
 from workers.records import ResultFile, ShardPlan, ShardRecord
@@ -72,6 +73,7 @@ class Leases:
         answer = self._held("beat", lease, progress=None if progress is None else dict(progress))
         return str(answer["stop"])
 
+    @store_errors()
     def stopping(self, lease: Lease) -> str:
         """Why the unit should stop now ("": it should not): one cheap read, for every network call."""
         stop = self.store.redis.hget(self.store.key("job", lease.job_id), "stop")

@@ -7,13 +7,14 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict
 
+from workers.connection import store_errors
 from workers.store import JobStore
 
 
 class WorkerRecord(BaseModel):
     """A worker as it last told about itself."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     name: str
     host: str = ""
@@ -36,6 +37,7 @@ class Presence:
         self._key = store.key("worker", worker)
         self._seconds = round(max(30.0, 6 * store.settings.heartbeat_seconds))
 
+    @store_errors()
     def tell(self, **values: Any) -> None:
         """Renew the entry and set some of its values."""
         told: Any = {
@@ -47,12 +49,14 @@ class Presence:
         pipe.zadd(self.store.key("workers"), {self.worker: time.time()})
         pipe.execute()
 
+    @store_errors()
     def leave(self) -> None:
         """Remove the entry."""
         self.store.redis.delete(self._key)
         self.store.redis.zrem(self.store.key("workers"), self.worker)
 
 
+@store_errors()
 def present_workers(store: JobStore) -> list[WorkerRecord]:
     """The workers that told about themselves lately."""
     index = store.key("workers")

@@ -12,8 +12,6 @@ import time
 from collections.abc import Iterator
 from typing import Any, cast
 
-import redis
-
 from workers.ids import id_milliseconds
 from workers.leases import deadline_passed, worker_lost
 from workers.problems import NotFound, StoreUnavailable
@@ -50,11 +48,13 @@ class Reconciler:
             self._thread.join(timeout=10)
 
     def _run(self) -> None:
+        from redis import RedisError
+
         while not self._stop.wait(self.settings.reconcile_seconds):
             try:
                 if self._my_turn():
                     self.reconcile()
-            except (redis.RedisError, StoreUnavailable) as error:
+            except (RedisError, StoreUnavailable) as error:
                 _log.warning("the store does not answer: %s", error)
             except Exception:
                 _log.exception("reconciling failed; it goes on")

@@ -7,8 +7,6 @@ import time
 import uuid
 from collections.abc import Callable
 
-import redis
-
 from workers.adapters.base import Item, StepProgress
 from workers.cards import Card, CardShelf
 from workers.engine import Engine, Shard, is_out_of_memory
@@ -184,7 +182,7 @@ class Runner:
         while True:
             try:
                 return action() or ""
-            except (redis.RedisError, StoreUnavailable) as error:
+            except StoreUnavailable as error:
                 if self.shutting_down():
                     raise
                 _log.warning("the store does not answer, trying again: %s", error)
@@ -219,7 +217,7 @@ class _Watch:
             return True
         try:
             return self._runner.leases.stopping(self._lease) != ""
-        except redis.RedisError:
+        except StoreUnavailable:
             return False  # without Redis nobody can have asked
 
     def explain(self) -> None:
@@ -238,5 +236,5 @@ class _Watch:
         values = {"done": self._done, "valid": self._valid, "steps": self.steps, "steps_total": self._total}
         try:
             self._runner.leases.beat(self._lease, values)
-        except (redis.RedisError, StoreUnavailable):
+        except StoreUnavailable:
             return  # progress is only for the eye

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import redis
-
-from workers.problems import StoreUnavailable
+from workers.connection import store_errors
 from workers.settings import Settings
+
+if TYPE_CHECKING:
+    import redis
 
 
 @cache
@@ -45,10 +46,8 @@ class Scripts:
             self._registered[name] = self.client.register_script(_source(name))
         given = {key: value for key, value in arguments.items() if value is not None}
         payload = json.dumps(given | {"settings": self._common})
-        try:
+        with store_errors():
             answer = self._registered[name](args=[self.prefix, payload])
-        except redis.ConnectionError as error:
-            raise StoreUnavailable(f"Redis does not answer: {error}") from error
         result: dict[str, Any] = json.loads(answer)
         return result
 

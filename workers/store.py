@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import redis
-
-from workers.connection import redis_client
+from workers.connection import redis_client, store_errors
 from workers.encoding import job_fields, job_from_hash, shard_from_json
 from workers.ids import is_id
 from workers.problems import (
@@ -17,10 +15,14 @@ from workers.problems import (
     LimitExceeded,
     NotFound,
     QueueFull,
+    StoreUnavailable,
 )
 from workers.records import Event, JobPage, JobRecord, JobStatus, NewJob, QueueCounts, ShardRecord
 from workers.scripts import Scripts
 from workers.settings import Settings
+
+if TYPE_CHECKING:
+    import redis
 
 _SCAN = 200
 _SCAN_LIMIT = 2_000  # jobs looked at for one page with filters; the cursor goes on from there
@@ -49,8 +51,9 @@ class JobStore:
     def ping(self) -> bool:
         """Whether the server answers."""
         try:
-            return bool(self.redis.ping())
-        except redis.RedisError:
+            with store_errors():
+                return bool(self.redis.ping())
+        except StoreUnavailable:
             return False
 
     # --- creating ---------------------------------------------------------------------------------------
@@ -98,6 +101,7 @@ class JobStore:
 
     # --- reading ----------------------------------------------------------------------------------------
 
+    @store_errors()
     def get(self, job_id: str, *, owner: str | None = None) -> JobRecord:
         """One job; raises NotFound, also for the job of another owner when `owner` is given."""
         values = cast("dict[str, str]", self.redis.hgetall(self.key("job", job_id))) if is_id(job_id) else {}
@@ -107,12 +111,14 @@ class JobStore:
             )
         return job_from_hash(values)
 
+    @store_errors()
     def shards(self, job_id: str) -> list[ShardRecord]:
         """The job's shards in order, without the final unit."""
         stored = cast("dict[str, str]", self.redis.hgetall(self.key("job", job_id, "shards")))
         units = [shard_from_json(name, text) for name, text in stored.items() if name.isdigit()]
         return sorted(units, key=lambda unit: int(unit.unit))
 
+    @store_errors()
     def page(
         self,
         *,
@@ -180,6 +186,7 @@ class JobStore:
 
     # --- events and counts ------------------------------------------------------------------------------
 
+    @store_errors()
     def events(self, job_id: str, after: str = "0", *, block_seconds: float = 0.0) -> list[Event]:
         """Events later than `after` (a Last-Event-ID; "0" or nonsense: from the start).
 
@@ -189,6 +196,7 @@ class JobStore:
         answer = self.redis.xread({self.key("job", job_id, "events"): event_id(after)}, block=block)
         return read_events(answer)
 
+    @store_errors()
     def counts(self) -> QueueCounts:
         """How much is waiting and running now."""
         pipe = self.redis.pipeline(transaction=False)
@@ -203,6 +211,11 @@ class JobStore:
             waiting_shards=waiting,
             running_shards=running,
         )
+
+    @store_errors()
+    def metrics(self) -> dict[str, str]:
+        """The raw counters of `workers.metrics`."""
+        return cast("dict[str, str]", self.redis.hgetall(self.key("metrics")))
 
 
 def event_id(text: str) -> str:

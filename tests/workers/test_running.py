@@ -104,3 +104,24 @@ def test_the_table_grows_while_the_job_runs(desk, sample, wait):
     assert len(results.page(job, where=RowFilter(accepted=True)).rows) == 12
     with pytest.raises(NotFound):
         results.row(job, 12)
+
+
+def test_metrics_count_what_happened_and_are_read_by_anyone(desk, sample, wait):
+    from prometheus_client import CollectorRegistry, generate_latest
+    from workers.metrics import WorkerMetrics
+
+    registry = CollectorRegistry()
+    registry.register(WorkerMetrics(desk.store))
+
+    def value(name):
+        lines = generate_latest(registry).decode().splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+    ended = 'equimol_jobs_total{capability="sample",family="tester",status="succeeded"}'
+    valid = 'equimol_molecules_total{capability="sample",family="tester",model="tester",valid="true"}'
+    before = value(ended), value(valid), value("equimol_shard_seconds_count")
+    wait(sample(n_molecules=9, fail_every=3).id)
+    assert value(ended) == before[0] + 1
+    assert value(valid) == before[1] + 6
+    assert value("equimol_shard_seconds_count") == before[2] + 3
+    assert value("equimol_worker_ready{") == 1

@@ -84,6 +84,7 @@ local function end_job(id, status)
   local what = get(id, 'family') .. '|' .. get(id, 'capability')
   measure('jobs_total|' .. what .. '|' .. status, 1)
   measure('job_seconds_sum|' .. what, (now - number(id, 'created')) / 1000)
+  measure('job_seconds_count|' .. what, 1)
 end
 
 -- Decides what comes next after any change of a unit: 'final' (a message for it is due), 'ended' or '' (nothing).

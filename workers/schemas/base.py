@@ -32,7 +32,7 @@ class Limits(Protocol):
 class JobRequest(BaseModel):
     """The base of all requests. Unknown fields are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     needs_model: ClassVar[bool] = True
     default_queue: ClassVar[Literal["interactive", "batch", "cpu"] | None] = None  # None: by size

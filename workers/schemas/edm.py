@@ -21,7 +21,7 @@ Size = Annotated[int, Field(ge=1, le=1000)]
 class SizeRange(BaseModel):
     """Sizes drawn from the data's distribution between two bounds, both included."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     min: Size
     max: Size
@@ -36,7 +36,7 @@ class SizeRange(BaseModel):
 class Filters(BaseModel):
     """Which molecules are accepted into the files."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     valid: bool = Field(default=False, description="RDKit accepts it with the chosen bond rule.")
     connected: bool = Field(default=False, description="One fragment.")

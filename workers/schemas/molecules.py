@@ -12,7 +12,7 @@ SOURCES = ("sdf", "xyz", "smiles", "structures", "job")
 class StructureInput(BaseModel):
     """One molecule as numbers: atomic numbers, positions in Angstrom, total charge."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     numbers: list[Annotated[int, Field(ge=1, le=118)]] = Field(min_length=1, max_length=10_000)
     positions: list[tuple[FiniteFloat, FiniteFloat, FiniteFloat]] = Field(min_length=1, max_length=10_000)
@@ -29,7 +29,7 @@ class StructureInput(BaseModel):
 class Molecules(BaseModel):
     """Exactly one source of molecules."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     sdf: str | None = Field(default=None, min_length=1, description="SDF text, V2000 or V3000, many records.")
     xyz: str | None = Field(default=None, min_length=1, description="XYZ or extended XYZ text, many frames.")
