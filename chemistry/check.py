@@ -19,7 +19,7 @@ from chemistry.elements import SYMBOLS
 from chemistry.errors import ChemistryError
 from chemistry.formats.sdf import record_text
 from chemistry.guard import Guard
-from chemistry.mol import bonds_of, to_mol
+from chemistry.mol import bonds_of, refused_mol, to_mol
 from chemistry.reasons import Failure, Reason
 from chemistry.sanitize import sanitize
 from chemistry.structure import Bond, Structure
@@ -41,7 +41,8 @@ class Report:
     and no atoms clash; a molecule can be valid and still have reasons.
 
     `smiles` (canonical, stereo from 3D, hydrogens implied) and `inchikey` are of the largest fragment, and
-    None for a molecule that is not valid. `mol_block` is an SDF record with every atom of the structure.
+    None for a molecule that is not valid. `bonds` are empty when there are more rings than any molecule has;
+    `mol_block` is an SDF record of the same bonds.
     """
 
     valid: bool
@@ -98,9 +99,7 @@ def check(structure: Structure, *, bond_rule: BondRule = "distance", guard: Guar
             bonds, charges = found.bonds, found.atom_charges
     elif bond_rule == "given":
         if structure.bonds is None:
-            raise ChemistryError(
-                'bond rule "given" needs a structure with bonds; choose "distance" or "rdkit"'
-            )
+            raise ChemistryError('bond rule "given" needs bonds; choose "distance" or "rdkit"')
         bonds, charges = structure.bonds, structure.atom_charges
     elif bond_rule != "distance":
         raise ChemistryError(f"no bond rule {bond_rule!r}; choose one of {', '.join(BOND_RULES)}")
@@ -111,11 +110,10 @@ def check(structure: Structure, *, bond_rule: BondRule = "distance", guard: Guar
     smiles = inchikey = None
     if refused:
         reasons.insert(0, refused)
-        mol = to_mol(structure, bonds, charges)
+        mol = refused_mol(structure, bonds, charges)
     else:
         smiles, inchikey = _names(mol)
         Chem.Kekulize(mol, clearAromaticFlags=True)
-        bonds = bonds_of(mol)
     return Report(
         valid=refused is None,
         connected=fragments.max() == 0,
@@ -126,7 +124,7 @@ def check(structure: Structure, *, bond_rule: BondRule = "distance", guard: Guar
         smiles=smiles,
         inchikey=inchikey,
         formula=structure.formula,
-        bonds=bonds,
+        bonds=bonds_of(mol),
         bond_rule=bond_rule,
         structure=structure,
         mol=mol,

@@ -14,7 +14,7 @@ import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDepictor
 from rdkit.Chem.Draw import rdMolDraw2D
-from rdkit.Geometry import Point2D, Point3D
+from rdkit.Geometry import Point2D
 
 from chemistry.errors import BadStructureError
 
@@ -37,8 +37,6 @@ _PALETTE = {
 }
 _MARK = (0.90, 0.28, 0.30, 0.40)
 _GOOD, _DOUBTFUL, _BAD = (0.19, 0.64, 0.42), (0.95, 0.65, 0.15), (0.90, 0.28, 0.30)
-_MAX_RINGS = 12
-"""Beyond this many independent rings the layout algorithm may not end; the 3D coordinates are projected."""
 _STYLE = re.compile(r"style='([^']*)'")
 
 
@@ -100,7 +98,8 @@ def draw_grid_png(
 def _draw(drawer: rdMolDraw2D.MolDraw2D, report: Report) -> None:
     _options(drawer).clearBackground = isinstance(drawer, rdMolDraw2D.MolDraw2DCairo)
     mol, marked = _depiction(report)
-    drawer.DrawMolecule(mol, highlightAtoms=marked, highlightBonds=[])
+    with rdBase.BlockLogs():
+        drawer.DrawMolecule(mol, highlightAtoms=marked, highlightBonds=[])
     drawer.FinishDrawing()
 
 
@@ -140,10 +139,10 @@ def _prepared(smiles: str) -> tuple[Chem.Mol, list[int]]:
 
 
 def _laid_out(mol: Chem.Mol, *, wedge: bool) -> Chem.Mol:
-    n_fragments = len(Chem.GetMolFrags(mol))
-    if mol.GetNumBonds() - mol.GetNumAtoms() + n_fragments > _MAX_RINGS:
-        return _projected(mol)
-    if wedge and mol.GetNumConformers() and mol.GetConformer().Is3D():
+    if mol.GetNumBonds() == 0 and mol.GetNumConformers():
+        _project(mol)
+        return mol
+    if wedge and mol.GetNumConformers():
         Chem.AssignStereochemistryFrom3D(mol)
     rdDepictor.Compute2DCoords(mol, canonOrient=True)
     if not wedge:
@@ -153,16 +152,17 @@ def _laid_out(mol: Chem.Mol, *, wedge: bool) -> Chem.Mol:
     )
 
 
-def _projected(mol: Chem.Mol) -> Chem.Mol:
-    """The 3D coordinates along their two longest axes."""
+def _project(mol: Chem.Mol) -> None:
+    """Lay out loose atoms as seen along the axis in which they spread least."""
     conformer = mol.GetConformer()
-    centered = conformer.GetPositions() - conformer.GetPositions().mean(axis=0)
-    axes = np.linalg.svd(centered, full_matrices=False)[2]
-    for index, (x, y) in enumerate((centered @ axes[:2].T).tolist()):
-        conformer.SetAtomPosition(index, Point3D(x, y, 0.0))
+    positions = conformer.GetPositions()
+    centered = positions - positions.mean(axis=0)
+    plane = np.linalg.svd(centered, full_matrices=False)[2][:2]
+    flat = np.zeros_like(centered)
+    flat[:, : len(plane)] = centered @ plane.T
+    conformer.SetPositions(flat)
     conformer.Set3D(False)
     Chem.FastFindRings(mol)
-    return mol
 
 
 def _legend(item: Report | str, legend: str) -> str:

@@ -130,6 +130,6 @@ def _published_mol(numbers: NDArray[Any], bonds: DistanceBonds, rule: TableRule)
 def _smiles(mol: Chem.Mol) -> str | None:
     try:
         Chem.SanitizeMol(mol)
-    except ValueError:
+    except (ValueError, RuntimeError):  # RuntimeError: dozens of bonds at one atom overflow RDKit's valence
         return None
     return str(Chem.MolToSmiles(mol))

@@ -9,6 +9,9 @@ from rdkit import Chem
 
 from chemistry.structure import Bond, Structure
 
+MAX_RINGS = 12
+"""Independent rings allowed to a molecule that cannot be sanitized; larger ones get one for every four atoms."""
+
 _BOND_TYPES = {
     1.0: Chem.BondType.SINGLE,
     1.5: Chem.BondType.AROMATIC,
@@ -50,6 +53,20 @@ def to_mol(
     if structure.title:
         mol.SetProp("_Name", structure.title)
     return mol
+
+
+def refused_mol(
+    structure: Structure, bonds: Sequence[Bond], atom_charges: Sequence[int] | None = None
+) -> Chem.RWMol:
+    """A molecule that RDKit cannot sanitize, fit to be written and drawn: without bonds if they are a tangle.
+
+    Collapsed clouds of atoms have hundreds of rings, on which RDKit's ring search, writer and reader take
+    minutes and its drawer crashes. What it can sanitize has bounded valences and needs no such care.
+    """
+    mol = to_mol(structure, bonds, atom_charges)
+    n_rings = len(bonds) - structure.n_atoms + len(Chem.GetMolFrags(mol))
+    tangle = n_rings > max(MAX_RINGS, structure.n_atoms // 4)
+    return to_mol(structure, (), atom_charges) if tangle else mol
 
 
 def from_mol(mol: Chem.Mol, title: str = "", properties: dict[str, str] | None = None) -> Structure:

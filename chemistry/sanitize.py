@@ -13,11 +13,17 @@ def sanitize(mol: Chem.Mol) -> Reason | None:
         try:
             Chem.SanitizeMol(mol)
         except (ValueError, RuntimeError) as error:
-            problems = Chem.DetectChemistryProblems(mol)
-            atoms = sorted({atom for problem in problems for atom in _atoms(problem)})
             message = str(error).strip().partition("\n")[0]
-            return Reason("sanitization", f"RDKit: {message}", tuple(atoms))
+            return Reason("sanitization", f"RDKit: {message}", _atoms_concerned(mol))
     return None
+
+
+def _atoms_concerned(mol: Chem.Mol) -> tuple[int, ...]:
+    try:
+        problems = Chem.DetectChemistryProblems(mol)
+    except RuntimeError:  # dozens of bonds at one atom overflow RDKit's valence
+        return ()
+    return tuple(sorted({atom for problem in problems for atom in _atoms(problem)}))
 
 
 def _atoms(problem: object) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """Bonds by RDKit's DetermineBonds, which knows charges and resonance but may never return.
 
-Always call it through a `Guard`: its time grows exponentially with atoms of several valences (rdkit issues
-7922, 8006, 9227), it cannot be interrupted, and it can exhaust memory (5902).
+Always through a `Guard`: its time grows exponentially with atoms of several valences (rdkit issues 7922,
+8006, 9227), it cannot be interrupted, and it can exhaust memory (5902).
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from chemistry.guard import Guard
 from chemistry.mol import bonds_of, to_mol
 from chemistry.reasons import Failure
 from chemistry.structure import Bond, Structure
+
+MAX_COMBINATIONS = 100_000
+"""Combinations of valences tried, a few seconds' worth: unlike the clock, the same on every machine."""
 
 
 class ChargedBonds(NamedTuple):
@@ -41,12 +44,17 @@ def rdkit_bonds(structure: Structure, guard: Guard | None = None) -> ChargedBond
 
 def _determine(structure: Structure) -> ChargedBonds | Failure:
     """Runs in the guard's child."""
-    mol = to_mol(structure, bonds=())
+    mol = to_mol(structure, bonds=(), atom_charges=(0,) * structure.n_atoms)
     try:
         with rdBase.BlockLogs():
-            rdDetermineBonds.DetermineBonds(mol, charge=structure.charge, embedChiral=False)
+            rdDetermineBonds.DetermineBonds(
+                mol, charge=structure.charge, embedChiral=False, maxIterations=MAX_COMBINATIONS
+            )
             Chem.Kekulize(mol, clearAromaticFlags=True)
     except (ValueError, RuntimeError) as error:
+        if "Max Iterations" in str(error):
+            message = f"RDKit tried {MAX_COMBINATIONS} combinations of valences and found no bonds"
+            return Failure.because("timeout", message)
         return Failure.because("sanitization", f"RDKit finds no bonds: {_first_line(error)}")
     return ChargedBonds(bonds_of(mol), tuple(atom.GetFormalCharge() for atom in mol.GetAtoms()))
 

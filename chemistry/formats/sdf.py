@@ -12,8 +12,8 @@ from chemistry.elements import number_of
 from chemistry.errors import BadStructureError
 from chemistry.formats.limits import ReadLimits
 from chemistry.formats.records import bad_structure, bounded, lines_of, too_long
-from chemistry.mol import from_mol, to_mol
-from chemistry.reasons import Failure
+from chemistry.mol import from_mol, refused_mol, to_mol
+from chemistry.reasons import Failure, Reason
 from chemistry.structure import Structure
 
 _ITEM_NAME = re.compile(r"<(.+)>")
@@ -35,7 +35,7 @@ def write_sdf(structure: Structure, *, v3000: bool = False) -> str:
         with rdBase.BlockLogs():
             Chem.SanitizeMol(mol)
     except (ValueError, RuntimeError):
-        mol = to_mol(structure)  # written as it is; the reader decides
+        mol = refused_mol(structure, structure.bonds or ())  # written as it is; the reader decides
     return record_text(mol, structure, v3000=v3000)
 
 
@@ -86,8 +86,8 @@ def _record(lines: list[str], limits: ReadLimits, add_hydrogens: bool) -> Struct
     except (ValueError, RuntimeError) as error:
         return Failure.because("bad-record", f"RDKit cannot read it: {str(error)[:200]}", title=title)
     if mol is None:
-        found = _first_fault(lines[4:end])
-        return found or Failure.because("bad-record", "RDKit cannot read the mol block", title=title)
+        fault = _first_fault(lines[4:end]) or Reason("bad-record", "RDKit cannot read the mol block")
+        return Failure((fault,), title)
     try:
         return _structure(mol, title, _items(lines[end + 1 :]), lines[1], add_hydrogens)
     except BadStructureError as error:
@@ -135,7 +135,7 @@ def _counted(lines: list[str], limits: ReadLimits) -> Failure | None:
     return None
 
 
-def _first_fault(lines: list[str]) -> Failure | None:
+def _first_fault(lines: list[str]) -> Reason | None:
     """Name the first V2000 atom line that cannot be right, since RDKit only logs it."""
     for index, line in enumerate(lines):
         if len(line) < 31:
@@ -145,11 +145,11 @@ def _first_fault(lines: list[str]) -> Failure | None:
         except ValueError:
             finite = False
         if not finite:
-            return Failure.because("bad-record", f"{line[:30]!r} are not three coordinates", atoms=(index,))
+            return Reason("bad-record", f"{line[:30]!r} are not three coordinates", (index,))
         try:
             number_of(line[31:34].strip())
         except BadStructureError as error:
-            return Failure.because("unknown-element", str(error), atoms=(index,))
+            return Reason("unknown-element", str(error), (index,))
     return None
 
 
