@@ -92,7 +92,7 @@ def _cells(molecule: Molecule) -> dict[str, str]:
         "connected": _yes_no(molecule.connected),
         "log p": score,
         "SMILES": molecule.smiles or "",
-        "why not": "; ".join(reason.message for reason in molecule.reasons),
+        "why not": ", ".join(dict.fromkeys(reason.code for reason in molecule.reasons)),
     }
 
 

@@ -143,7 +143,7 @@ def _send(
         headers["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{file.bytes}"
     if head:
         return Response(status_code=status, headers=headers, media_type=file.media_type)
-    if not context.files.exists(job.id, file.name):
+    if not context.files.exists(job.id, job.path(file.name)):
         raise NotFound(f"the file {file.name} of job {job.id} is gone")
     body = context.results.stream(job, file.name, part.start, part.length)
     return StreamingResponse(body, status, headers, file.media_type)

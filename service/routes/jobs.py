@@ -72,7 +72,7 @@ def manifest(job: JobToRead, context: ContextDep) -> Response:
     context.results.file(job, "manifest.json")
     headers = {"Content-Disposition": f'attachment; filename="{job.id}.json"'}
     return Response(
-        context.files.read(job.id, "manifest.json"), headers=headers, media_type="application/json"
+        context.files.read(job.id, job.path("manifest.json")), headers=headers, media_type="application/json"
     )
 
 
