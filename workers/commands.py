@@ -90,7 +90,7 @@ def run_worker(settings: Settings, queues: list[str], health_file: Path | None =
             quiet=True,
         )
         celery_worker.start()
-        return int(celery_worker.exitcode or 0)
+        return 1 if flags.failed else int(celery_worker.exitcode or 0)
     finally:
         reconciler.stop()
         pulse.stop()
@@ -166,7 +166,7 @@ class Pulse:
                 # Without Redis the loop cannot turn either: that is no reason to restart.
                 self._turned = time.monotonic()
                 _log.warning("the store does not answer: %s", error)
-            if age > self._settings.stall_seconds:
+            if age > self._settings.loop_seconds:
                 _log.critical("the worker's event loop stands still: ending the worker")
                 os.kill(os.getpid(), signal.SIGKILL)
             if self._stop.wait(self._settings.heartbeat_seconds):

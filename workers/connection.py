@@ -76,4 +76,6 @@ def async_redis_client(settings: Settings) -> redis.asyncio.Redis:
 def broker_url(settings: Settings) -> str:
     """The same server as Celery's transport writes it."""
     url = redis_url(settings)
-    return f"redis+socket://{url.removeprefix('unix://')}" if url.startswith("unix://") else url
+    if not url.startswith("unix://"):
+        return url
+    return f"redis+socket://{url.removeprefix('unix://')}".replace("?db=", "?virtual_host=")

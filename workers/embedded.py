@@ -71,7 +71,7 @@ class EmbeddedServer:
 
     def start(self, timeout_seconds: float = 30.0) -> None:
         """Start it and wait until it answers. Raises StoreUnavailable with the reason."""
-        program = self.program or find_server()
+        program = self.program or self._remembered() or find_server()
         for folder in (self.folder, self.socket.parent):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._take_lock()
@@ -87,7 +87,19 @@ class EmbeddedServer:
                 preexec_fn=_die_with_parent,
             )
         self._wait(time.monotonic() + timeout_seconds, log)
+        self._memory.write_text(str(program), encoding="utf-8")
         _log.info("embedded job store: %s on %s", program.name, self.socket)
+
+    @property
+    def _memory(self) -> Path:
+        return self.folder / "program"
+
+    def _remembered(self) -> Path | None:
+        """The program that wrote this data folder: Redis cannot read what a newer Valkey wrote."""
+        if not self._memory.is_file():
+            return None
+        program = Path(self._memory.read_text(encoding="utf-8"))
+        return program if os.access(program, os.X_OK) else None
 
     def _options(self) -> list[str]:
         options = {

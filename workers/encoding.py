@@ -70,6 +70,7 @@ def job_from_hash(values: dict[str, str]) -> JobRecord:
         redeliveries=int(values.get("redeliveries") or 0),
         accepted=int(values["accepted"]) if values.get("accepted") else None,
         input=InputFile.model_validate_json(values["input"]) if values["input"] else None,
+        folder=values.get("folder") or "",
         files=tuple(ResultFile(**file) for file in _json(values.get("files")) or ()),
         weights_sha256=values["weights_sha256"] or None,
     )

@@ -94,6 +94,7 @@ def more_candidates(request: JobRequest, tried: int, accepted: int) -> int:
 def join(
     files: ResultFiles,
     job: JobRecord,
+    folder: str,
     shards: list[ShardRecord],
     request: JobRequest,
     alive: Callable[[], None],
@@ -111,7 +112,7 @@ def join(
             "molecules.csv",
             *(["scores.csv"] if scores else []),
         ]
-        out = {name: stack.enter_context(files.write(job.id, name)) for name in (ROWS, *names)}
+        out = {name: stack.enter_context(files.write(job.id, f"{folder}/{name}")) for name in (ROWS, *names)}
         out["molecules.csv"].write(_csv_line(CSV_COLUMNS))
         if scores:
             out["scores.csv"].write(_csv_line(SCORE_COLUMNS))

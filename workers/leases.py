@@ -102,10 +102,10 @@ class Leases:
         names = [] if first is None else [str(first + i) for i in range(len(plans))]
         return str(answer["next"]), names
 
-    def complete(self, lease: Lease, files: Sequence[ResultFile], accepted: int) -> None:
-        """From the final unit: the job's files are written, the job ends."""
+    def complete(self, lease: Lease, folder: str, files: Sequence[ResultFile], accepted: int) -> None:
+        """From the final unit: the job's files are written into `folder`, the job ends."""
         text = json.dumps([file.model_dump() for file in files])
-        self._held("complete", lease, files=text, accepted=accepted)
+        self._held("complete", lease, folder=folder, files=text, accepted=accepted)
 
     def _next(self, script: str, lease: Lease, **arguments: Any) -> str:
         return str(self._held(script, lease, **arguments)["next"])

@@ -21,15 +21,16 @@ _LIBRARIES = ("torch", "numpy", "rdkit", "torch-geometric", "torchdiffeq", "cele
 def write_manifest(
     files: ResultFiles,
     job: JobRecord,
+    folder: str,
     shards: Sequence[ShardRecord],
     written: Sequence[ResultFile],
     accepted: int,
 ) -> ResultFile:
-    """Write manifest.json beside the job's files."""
+    """Write manifest.json beside the job's files in `folder`."""
     document = build_manifest(job, shards, written, accepted)
     data = json.dumps(document, indent=2).encode() + b"\n"
     name = "manifest.json"
-    digest = files.write_bytes(job.id, name, data)
+    digest = files.write_bytes(job.id, f"{folder}/{name}", data)
     return ResultFile(name=name, bytes=len(data), sha256=digest, media_type=MEDIA_TYPES[name])
 
 

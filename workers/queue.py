@@ -6,6 +6,7 @@ A message is a hint, the record is the truth.
 from __future__ import annotations
 
 import logging
+import ssl
 from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,8 @@ def make_celery(settings: Settings) -> Celery:
     """The app; makes no connection. Why each value is as it is stands in docs/jobs.md."""
     from celery import Celery  # a quarter of a second, which processes that only read jobs need not pay
 
-    app = Celery("equimol", broker=broker_url(settings), set_as_current=False)
+    url = broker_url(settings)
+    app = Celery("equimol", broker=url, set_as_current=False)
     app.conf.update(
         task_acks_late=True,
         task_reject_on_worker_lost=True,
@@ -47,11 +49,12 @@ def make_celery(settings: Settings) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,
         worker_send_task_events=False,
-        worker_enable_remote_control=True,
+        worker_enable_remote_control=False,  # its pub/sub connection was behind most silent workers
+        worker_proc_alive_timeout=600.0,  # the child imports torch and loads models before it says that it is up
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options=transport_options(settings),
-        control_queue_expires=60.0,
+        broker_use_ssl={"ssl_cert_reqs": ssl.CERT_REQUIRED} if url.startswith("rediss://") else None,
         enable_utc=True,
     )
     return app

@@ -147,12 +147,17 @@ class JobRecord(_Record):
     redeliveries: int = 0  # how often a unit had to be started again
     accepted: int | None = None  # molecules in the files; known at the end
     input: InputFile | None = None
+    folder: str = ""  # of the attempt that wrote the job's files, relative to the job's folder
     files: tuple[ResultFile, ...] = ()
     weights_sha256: str | None = None
 
     @property
     def ended(self) -> bool:
         return self.status.ended
+
+    def path(self, name: str) -> str:
+        """Where one of the job's files lies in the job's folder; known when the job has ended."""
+        return f"{self.folder}/{name}"
 
     def queue_seconds(self) -> float | None:
         """How long the job waited before its first shard started."""

@@ -76,8 +76,8 @@ class Results:
         """All rows in the order of the candidates, as stored: of the ended job, or of the shards finished so
         far.
         """
-        if job.ended and self.files.exists(job.id, ROWS):
-            with self.files.open(job.id, ROWS) as file:
+        if job.ended and job.folder:
+            with self.files.open(job.id, job.path(ROWS)) as file:
                 for line in file:
                     yield json.loads(line)
         else:
@@ -120,8 +120,8 @@ class Results:
     def row(self, job: JobRecord, index: int) -> dict[str, Any]:
         """One row by its index, as stored. Raises NotFound, and NotReady while its shard is not finished."""
         start = f'{{"index":{index},'.encode()
-        if job.ended and self.files.exists(job.id, ROWS):
-            with self.files.open(job.id, ROWS) as file:
+        if job.ended and job.folder:
+            with self.files.open(job.id, job.path(ROWS)) as file:
                 for line in file:
                     if line.startswith(start):
                         return cast("dict[str, Any]", json.loads(line))
@@ -162,7 +162,12 @@ class Results:
         Raises as `file` does, before the first piece.
         """
         self.file(job, name)
-        return self.files.stream(job.id, name, start, length)
+        return self.files.stream(job.id, job.path(name), start, length)
+
+    def read(self, job: JobRecord, name: str) -> bytes:
+        """A small file whole. Raises as `file` does."""
+        self.file(job, name)
+        return self.files.read(job.id, job.path(name))
 
     def archive(self, job: JobRecord) -> Iterator[bytes]:
         """all.zip in pieces, made while it is sent: all files and the input. Raises NotReady."""
@@ -170,15 +175,15 @@ class Results:
             raise NotReady(
                 f"job {job.id} is {job.status}; its files are there when it has ended", retry_after=1
             )
-        names = [file.name for file in job.files] + ([job.input.name] if job.input else [])
-        return self._archive(job, names)
+        members = {file.name: job.path(file.name) for file in job.files}
+        return self._archive(job, members | ({job.input.name: job.input.name} if job.input else {}))
 
-    def _archive(self, job: JobRecord, names: list[str]) -> Iterator[bytes]:
+    def _archive(self, job: JobRecord, members: dict[str, str]) -> Iterator[bytes]:
         pipe = Pipe()
         with zipfile.ZipFile(cast("Any", pipe), "w", zipfile.ZIP_DEFLATED) as archive:
-            for name in names:
+            for name, path in members.items():
                 with archive.open(zipfile.ZipInfo(name, job.created.timetuple()[:6]), "w") as member:
-                    for piece in self.files.stream(job.id, name):
+                    for piece in self.files.stream(job.id, path):
                         member.write(piece)
                         yield from pipe.taken()
         yield from pipe.taken()

@@ -16,7 +16,7 @@ from workers.inputs import records_of
 from workers.joining import accepting, finished_rows, join, more_candidates
 from workers.leases import Lease, LeaseLostError, Leases, Refusal
 from workers.manifest import write_manifest
-from workers.problems import EquimolProblem, Internal, OutOfMemory, StoreUnavailable
+from workers.problems import EquimolProblem, Internal, NotFound, OutOfMemory, StoreUnavailable
 from workers.records import FINAL, JobRecord, ShardPlan
 from workers.schemas.base import JobRequest
 from workers.settings import Settings
@@ -65,6 +65,7 @@ class Runner:
                 return self._shard(job, lease, heartbeat)
         except LeaseLostError as error:
             _log.warning("%s: dropping the work", error)
+            self._clean_up_after_deletion(job_id)
             return ""
         except EquimolProblem as problem:
             return self._failed(lease, problem, again=isinstance(problem, StoreUnavailable))
@@ -75,6 +76,13 @@ class Runner:
             _log.exception("unit %s of job %s failed (reference %s)", unit, job_id, reference)
             detail = f"the worker met an unexpected {type(error).__name__}; log reference {reference}"
             return self._failed(lease, Internal(detail), again=True)
+
+    def _clean_up_after_deletion(self, job_id: str) -> None:
+        """What was written while the job was being deleted goes too."""
+        try:
+            self.desk.store.get(job_id)
+        except NotFound:
+            self.desk.files.delete(job_id)
 
     def _failed(self, lease: Lease, problem: EquimolProblem, *, again: bool) -> str:
         try:
@@ -152,10 +160,11 @@ class Runner:
             more = more_candidates(request, tried, accepted)
             if more:
                 return self._extend(job, lease, request, tried, more)
-        files, accepted = join(self.desk.files, job, shards, request, heartbeat.touch)
-        files.append(write_manifest(self.desk.files, job, shards, files, accepted))
-        self._remove_leftovers(job.id, {shard.folder for shard in shards})
-        self._insist(lambda: self.leases.complete(lease, files, accepted))
+        folder = f"files-{lease.token}"  # of this attempt, so that a late one cannot touch the accepted files
+        files, accepted = join(self.desk.files, job, folder, shards, request, heartbeat.touch)
+        files.append(write_manifest(self.desk.files, job, folder, shards, files, accepted))
+        self._remove_leftovers(job.id, {folder, *(shard.folder for shard in shards)})
+        self._insist(lambda: self.leases.complete(lease, folder, files, accepted))
         return "ended"
 
     def _extend(self, job: JobRecord, lease: Lease, request: JobRequest, tried: int, more: int) -> str:
@@ -169,10 +178,12 @@ class Runner:
         return following
 
     def _remove_leftovers(self, job_id: str, accepted: set[str]) -> None:
-        """Folders of attempts that were overtaken."""
-        for name in self.desk.files.folders(job_id, "shards"):
-            if f"shards/{name}" not in accepted:
-                self.desk.files.delete(job_id, f"shards/{name}")
+        """Remove the folders of attempts that were overtaken."""
+        files = self.desk.files
+        found = {f"shards/{name}" for name in files.folders(job_id, "shards")}
+        found |= {name for name in files.folders(job_id, "") if name.startswith("files-")}
+        for folder in found - accepted:
+            files.delete(job_id, folder)
 
     def _insist(self, action: Callable[[], str | None]) -> str:
         """Hand in finished work also when Redis is away for a while: the heartbeat's lease is still ours

@@ -74,6 +74,7 @@ class Settings(BaseSettings):
     stall_seconds: float = Field(
         default=300.0, gt=0
     )  # no progress for so long: the worker's child ends itself
+    loop_seconds: float = Field(default=120.0, gt=0)  # Celery's loop stands still: the worker ends itself
     visibility_seconds: float = Field(default=60.0, gt=0)  # Celery's redelivery of unacknowledged messages
     restore_seconds: float = Field(default=5.0, gt=0)  # how often Celery looks for them
     lost_message_seconds: float = Field(

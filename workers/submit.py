@@ -138,7 +138,7 @@ class Desk:
             )
         if not any(file.name == "molecules.xyz" for file in source.files):
             raise Validation(f"job {source.id} ({source.capability}) has no molecules")
-        return prepare_bytes(self.files.read(source.id, "molecules.xyz"), "xyz", self.settings)
+        return prepare_bytes(self.files.read(source.id, source.path("molecules.xyz")), "xyz", self.settings)
 
 
 def queue_of(request: JobRequest, cost: Cost, settings: Settings) -> str:

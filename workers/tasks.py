@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import mmap
+import os
 import signal
 import sys
 import time
@@ -26,10 +27,10 @@ _log = logging.getLogger(__name__)
 
 
 class Flags:
-    """Two flags in memory that the worker's parent shares with its forked child."""
+    """Three flags in memory that the worker's parent shares with its forked child."""
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 2)
+        self._memory = mmap.mmap(-1, 3)
 
     @property
     def shutting_down(self) -> bool:
@@ -49,6 +50,15 @@ class Flags:
     def ready(self, value: bool) -> None:
         self._memory[1] = int(value)
 
+    @property
+    def failed(self) -> bool:
+        """Set by the child: it could not get ready."""
+        return self._memory[2] == 1
+
+    @failed.setter
+    def failed(self, value: bool) -> None:
+        self._memory[2] = int(value)
+
 
 class Child:
     """The worker's child: made in the parent, comes alive in the child after the fork."""
@@ -58,9 +68,18 @@ class Child:
         self._runner: Runner | None = None
 
     def start(self, **_: Any) -> None:
-        """After the fork: die with the parent, choose the device, load the models."""
+        """After the fork: die with the parent and get ready. A worker that cannot is ended, not left idle."""
         die_with_parent()
         self.flags.ready = False
+        try:
+            self._get_ready()
+        except Exception:
+            _log.critical("the worker cannot start", exc_info=True)
+            self.flags.failed = True
+            os.kill(os.getppid(), signal.SIGTERM)
+
+    def _get_ready(self) -> None:
+        """Choose the device and load the models."""
         started = time.monotonic()
         device = choose_device(self.settings.device)
         if self.settings.torch_threads is not None:

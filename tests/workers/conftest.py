@@ -16,7 +16,7 @@ from workers.submit import Desk
 
 sys.path.insert(0, str(Path(__file__).parent))  # the test family is imported by name, here and in the workers
 
-from tester.machinery import WorkerProcess, job_contents, service_settings, wait_until
+from tester.machinery import WorkerProcess, job_contents, servers, service_settings, wait_until
 from tester.schemas import TestInputRequest, TestRequest
 
 
@@ -34,9 +34,10 @@ def settings(folder):
 
 
 @pytest.fixture
-def server_program():
-    """The server that a user of this machine would get; some tests replace it."""
-    return find_server()
+def server_program(request):
+    """The server that a user of this machine would get, or the one that a test names."""
+    name = getattr(request, "param", None)
+    return find_server() if name is None else servers()[name]
 
 
 @pytest.fixture
@@ -97,6 +98,25 @@ def start_worker(settings, server, folder):
             worker.kill_group()
         if os.environ.get("SHOW_WORKER_LOGS"):
             print(worker.log.read_text())
+
+
+@pytest.fixture
+def start_worker_at(folder):
+    """Start a worker for other settings, with further environment variables."""
+    started = []
+
+    def start(settings, environment):
+        without_secrets = settings.model_copy(update={"redis_url": None})
+        started.append(WorkerProcess(without_secrets, folder / "other.log", environment=environment))
+
+    yield start
+    for worker in started:
+        worker.kill_group()
+
+
+@pytest.fixture
+def wait_at():
+    return wait_until
 
 
 @pytest.fixture

@@ -35,16 +35,16 @@ def test_smiles_become_molecules_in_every_format(desk, convert, wait):
     assert [row["smiles"] for row in rows] == ["CCO", None, "c1ccccc1"]
     assert rows[1]["reasons"][0]["code"] == "bad-record"
     assert rows[0]["title"] == "ethanol" and rows[0]["n_atoms"] == 9
-    assert desk.files.read(job.id, "molecules.sdf").count(b"$$$$") == 2
-    assert desk.files.read(job.id, "molecules.smi") == b"CCO 0\nc1ccccc1 2\n"
+    assert desk.files.read(job.id, job.path("molecules.sdf")).count(b"$$$$") == 2
+    assert desk.files.read(job.id, job.path("molecules.smi")) == b"CCO 0\nc1ccccc1 2\n"
     assert Results(desk.store, desk.files).text(job, 2, "svg").startswith(b"<svg")
 
 
 def test_the_files_of_a_job_can_be_converted_back_to_the_same_molecules(desk, convert, wait):
     first = wait(convert(smiles=["CCO", "CC(=O)N", "C#N"]).id)
     for source in (
-        {"sdf": desk.files.read(first.id, "molecules.sdf").decode()},
-        {"xyz": desk.files.read(first.id, "molecules.xyz").decode()},
+        {"sdf": desk.files.read(first.id, first.path("molecules.sdf")).decode()},
+        {"xyz": desk.files.read(first.id, first.path("molecules.xyz")).decode()},
         {"job": first.id},
     ):
         job = wait(convert(**source).id)

@@ -6,6 +6,9 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+from tester.machinery import servers
+
 from workers.records import FINAL, JobStatus
 
 
@@ -71,6 +74,7 @@ def test_killing_the_parent_ends_the_child_too(
     assert ends(desk, job) == 1
 
 
+@pytest.mark.parametrize("server_program", sorted(servers()), indirect=True)
 def test_killing_the_store(
     slow_job, desk, server, settings, sample, start_worker, wait, undisturbed, read_rows
 ):
@@ -102,7 +106,9 @@ def test_a_job_that_always_kills_its_worker_fails_after_three_attempts(
     starts = [line for line in journal.read_text().splitlines() if line.startswith("start 4 ")]
     assert len(starts) == 3
     assert [row.status for row in desk.store.shards(job.id)] == ["done", "dropped"]
-    assert desk.files.read(job.id, "molecules.sdf").count(b"$$$$") == 4  # the finished shard is kept
+    assert (
+        desk.files.read(job.id, job.path("molecules.sdf")).count(b"$$$$") == 4
+    )  # the finished shard is kept
     after = wait(sample(n_molecules=3).id)
     assert after.status is JobStatus.SUCCEEDED
 

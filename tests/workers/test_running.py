@@ -77,7 +77,7 @@ def test_records_of_an_input_reach_the_adapter_whole_and_in_order(read, wait, re
 
 def test_the_manifest_tells_how_to_run_the_job_again(desk, sample, card, wait, read_rows):
     job = wait(sample(n_molecules=6, steps=2).id)
-    manifest = json.loads(desk.files.read(job.id, "manifest.json"))
+    manifest = json.loads(desk.files.read(job.id, job.path("manifest.json")))
     assert manifest["model"] == "tester" and manifest["seed"] == 7 and manifest["accepted"] == 6
     assert {file["name"]: file["sha256"] for file in manifest["files"]}.keys() == {
         "molecules.sdf",
@@ -108,6 +108,7 @@ def test_the_table_grows_while_the_job_runs(desk, sample, wait):
 
 def test_metrics_count_what_happened_and_are_read_by_anyone(desk, sample, wait):
     from prometheus_client import CollectorRegistry, generate_latest
+
     from workers.metrics import WorkerMetrics
 
     registry = CollectorRegistry()

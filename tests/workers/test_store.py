@@ -56,7 +56,7 @@ def others(desk):
 def finish_all(leases, job):
     for shard in leases.store.shards(job.id):
         leases.finish(leases.claim(job.id, shard.unit), RESULT)
-    leases.complete(leases.claim(job.id, FINAL), [], 4)
+    leases.complete(leases.claim(job.id, FINAL), "files-1", [], 4)
 
 
 def test_ids_are_sortable_url_safe_and_tell_their_time():
@@ -185,7 +185,7 @@ def test_canceling_a_running_job_waits_for_its_workers_and_keeps_what_is_done(sa
     assert leases.stopping(lease) == leases.beat(lease) == "canceled"
     assert leases.claim(job.id, "2").reason == "not-needed"
     assert leases.finish(lease, RESULT | {"rows": 2, "valid": 2}) == FINAL
-    leases.complete(leases.claim(job.id, FINAL), [], 5)
+    leases.complete(leases.claim(job.id, FINAL), "files-1", [], 5)
     job = desk.store.get(job.id)
     assert job.status is JobStatus.CANCELED and job.progress.done == 6
 
@@ -283,7 +283,7 @@ def test_finished_shards_leave_the_load(sample, leases, desk):
     leases.finish(leases.claim(job.id, "0"), RESULT)
     assert (desk.store.counts().molecules, desk.store.counts().evaluations) == (4, 20)
     leases.finish(leases.claim(job.id, "1"), RESULT)
-    leases.complete(leases.claim(job.id, FINAL), [], 8)
+    leases.complete(leases.claim(job.id, FINAL), "files-1", [], 8)
     assert desk.store.counts().model_dump() == dict.fromkeys(desk.store.counts().model_dump(), 0)
 
 
@@ -383,7 +383,7 @@ def test_further_candidates_become_further_shards(sample, desk, leases):
     assert desk.store.counts().evaluations == 15
     assert leases.claim(job.id, FINAL).reason == "not-needed"
     assert leases.finish(leases.claim(job.id, "1"), RESULT) == FINAL
-    leases.complete(leases.claim(job.id, FINAL), [], 7)
+    leases.complete(leases.claim(job.id, FINAL), "files-1", [], 7)
     assert desk.store.get(job.id).status is JobStatus.SUCCEEDED
     assert desk.store.counts().evaluations == 0
 

@@ -5,7 +5,7 @@ if not final then return answer({outcome = 'lost'}) end
 redis.call('ZREM', key('leases'), id .. '/final')
 final.status = 'done'
 save_unit(id, 'final', final)
-set(id, 'files', args.files, 'accepted', args.accepted)
+set(id, 'files', args.files, 'folder', args.folder, 'accepted', args.accepted)
 local stop = get(id, 'stop')
 end_job(id, stop ~= '' and stop or 'succeeded')
 return answer({outcome = 'accepted', next = 'ended'})

@@ -44,10 +44,10 @@ def servers():
 class WorkerProcess:
     """A worker in a process group of its own."""
 
-    def __init__(self, settings, log, extra=()):
+    def __init__(self, settings, log, extra=(), environment=()):
         self.log = log
         code = "import typer; from workers.commands import worker; typer.run(worker)"
-        environment = os.environ | as_environment(settings) | {"PYTHONPATH": str(HERE)}
+        environment = os.environ | as_environment(settings) | {"PYTHONPATH": str(HERE)} | dict(environment)
         command = [sys.executable, "-c", code, "--device", "cpu", *extra]
         with log.open("ab") as out:
             self.process = subprocess.Popen(
@@ -71,7 +71,7 @@ class WorkerProcess:
 
 
 def as_environment(settings):
-    values = settings.model_dump(mode="json", exclude_unset=True)
+    values = settings.model_dump(mode="json", exclude_unset=True, exclude_none=True)
     texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
     return {f"EQUIMOL_{name.upper()}": text for name, text in texts.items()}
 
@@ -89,15 +89,15 @@ def service_settings(folder):
 def job_contents(desk, job):
     """The job's rows.jsonl and molecule files, without the names of attempts' folders."""
     rows = []
-    for line in desk.files.read(job.id, "rows.jsonl").splitlines():
+    for line in desk.files.read(job.id, job.path("rows.jsonl")).splitlines():
         row = json.loads(line)
         del row["shard"]
         rows.append(row)
     names = ("molecules.sdf", "molecules.xyz", "molecules.smi", "molecules.csv")
-    return rows, {name: desk.files.read(job.id, name) for name in names}
+    return rows, {name: desk.files.read(job.id, job.path(name)) for name in names}
 
 
-def wait_until(desk, condition, timeout=30.0):
+def wait_until(desk, condition, timeout=90.0):
     """Wait until a condition holds; a job id waits for the job's end and returns its record."""
     limit = time.monotonic() + timeout
     while time.monotonic() < limit:
