@@ -48,6 +48,7 @@ def draw_svg(report: Report, width: int = 240, height: int = 180) -> str:
     drawer = rdMolDraw2D.MolDraw2DSVG(width, height)
     _draw(drawer, report)
     text = str(drawer.GetDrawingText()).replace("<?xml version='1.0' encoding='iso-8859-1'?>\n", "")
+    text = text.replace("#000000", _PALETTE[6])  # the dots of radicals
     return _STYLE.sub(lambda match: _attributes(match[1]), text)
 
 

@@ -75,12 +75,14 @@ def from_mol(mol: Chem.Mol, title: str = "", properties: dict[str, str] | None =
     Raises BadStructureError for dummy atoms and coordinates that are not finite.
     """
     charges = tuple(atom.GetFormalCharge() for atom in mol.GetAtoms())
+    bonds = bonds_of(mol)
     return Structure(
         numbers=np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()], dtype=np.int64),
         positions=mol.GetConformer().GetPositions(),
         charge=sum(charges),
         title=title,
-        bonds=bonds_of(mol),
+        # Several neutral atoms without a bond come from a file that only lists atoms.
+        bonds=bonds if bonds or any(charges) or len(charges) == 1 else None,
         atom_charges=charges if any(charges) else None,
         properties=properties or {},
     )

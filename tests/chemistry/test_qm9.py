@@ -111,14 +111,11 @@ def test_the_gap_is_the_difference_of_the_orbitals_and_energies_are_of_atomizati
         published_target(test, "taste")
 
 
-def load_into(folder):
-    return load_qm9("test", cache=folder).content_hash
-
-
 def test_processes_that_start_together_build_one_whole_cache(tmp_path):
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(3, mp_context=context) as pool:
-        hashes = set(pool.map(load_into, [tmp_path] * 3))
+        loaded = [pool.submit(load_qm9, "test", tmp_path) for _ in range(3)]
+        hashes = {future.result().content_hash for future in loaded}
     assert hashes == {load_qm9("test").content_hash}
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["qm9"]
 
