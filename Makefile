@@ -1,12 +1,14 @@
 # Two commands to know: `make demo` and `make test`. `make` alone lists them all.
 #
-# PYTHON    the interpreter that creates the environment (3.11 or newer)
-# VENV      where the environment lives
-# PIP_ARGS  extra words for pip, for example another wheel index
+# PYTHON       the interpreter that creates the environment (3.11 or newer)
+# VENV         where the environment lives
+# PIP_ARGS     extra words for pip, for example another wheel index
+# PYTEST_ARGS  extra words for pytest
 
 VENV ?= .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP_ARGS ?=
+PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
@@ -46,10 +48,10 @@ serve: $(RUN_STAMP) ## keep the service running on http://127.0.0.1:8000
 	$(BIN)/equimol serve
 
 test: $(DEV_STAMP) ## run the tests (without those marked slow)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-slow: $(DEV_STAMP) ## run all tests
-	$(BIN)/python -m pytest --slow
+	$(BIN)/python -m pytest --slow $(PYTEST_ARGS)
 
 lint: $(DEV_STAMP) ## check style and types
 	$(BIN)/ruff check .
@@ -61,7 +63,7 @@ format: $(DEV_STAMP) ## put the code in order
 	$(BIN)/ruff format .
 
 test-deploy: $(DEV_STAMP) ## build and run the composed system, kill parts of it, and check that no job is lost
-	$(BIN)/python -m pytest -m deploy --slow tests/deploy
+	$(BIN)/python -m pytest -m deploy --slow $(PYTEST_ARGS) tests/deploy
 
 clean: ## remove the environment and what the demo wrote
 	rm -rf $(VENV) out

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
-import redis.asyncio
 from fastapi import Depends, Request
 
 from service.keys import KeyRing
@@ -20,6 +19,9 @@ from workers.results import Results
 from workers.settings import Settings
 from workers.store import JobStore
 from workers.submit import Desk
+
+if TYPE_CHECKING:  # redis takes a fifth of a second to import, so that happens at the first connection
+    import redis.asyncio
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Context:
             shelf=shelf,
             offers=list_offers(shelf, settings.plugins),
             keys=KeyRing(keys_file(settings)),
-            rates=RateLimit(desk.store.redis, settings),
+            rates=RateLimit(desk.store, settings),
             metrics=metrics,
         )
 

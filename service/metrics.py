@@ -10,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from workers.metrics import WorkerMetrics
 from workers.problems import StoreUnavailable
 from workers.store import JobStore
 
@@ -34,8 +35,9 @@ class Metrics:
         self.streams = Gauge("equimol_event_streams", "Open event streams", registry=self.registry)
 
     def watch(self, store: JobStore) -> None:
-        """Add the queue's state to what is read."""
+        """Add the queue's state and what the workers counted."""
         self.registry.register(_Queue(store))
+        self.registry.register(WorkerMetrics(store))
 
     def text(self) -> bytes:
         """All metrics in Prometheus' text format."""

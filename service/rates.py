@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-import redis
-
-from workers.problems import LimitExceeded, StoreUnavailable
+from workers.connection import store_errors
+from workers.problems import LimitExceeded
 from workers.settings import Settings
+from workers.store import JobStore
 
 # The bucket holds one minute's jobs and fills evenly. Returns -1, or the milliseconds until the next token.
 _SPEND = """
@@ -26,19 +26,17 @@ return -1
 class RateLimit:
     """Counts the jobs that every caller submits; reading is free."""
 
-    def __init__(self, client: redis.Redis, settings: Settings) -> None:
+    def __init__(self, store: JobStore, settings: Settings) -> None:
         self.per_minute = settings.requests_per_minute
-        self._prefix = settings.key_prefix
-        self._script = client.register_script(_SPEND)
+        self._store = store
+        self._script = store.redis.register_script(_SPEND)
 
     def spend(self, owner: str) -> None:
         """Count one job; raises LimitExceeded when the caller's minute is used up."""
         if not self.per_minute:
             return
-        try:
-            wait = int(self._script(keys=[f"{self._prefix}:rate:{owner}"], args=[self.per_minute]))
-        except redis.ConnectionError as error:
-            raise StoreUnavailable(f"Redis does not answer: {error}") from error
+        with store_errors():
+            wait = int(self._script(keys=[self._store.key("rate", owner)], args=[self.per_minute]))
         if wait >= 0:
             raise LimitExceeded(
                 f"this API key may submit {self.per_minute} jobs a minute", retry_after=math.ceil(wait / 1000)

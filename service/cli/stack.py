@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-import redis
-
 from service.binding import check_exposure, listen, url_of
 from service.cli.exits import CommandError
 from service.cli.supervisor import Child, Supervisor
@@ -22,6 +20,7 @@ from service.keys import KeyRing
 from service.places import data_folder, keys_file
 from workers.embedded import EmbeddedServer
 from workers.presence import present_workers
+from workers.problems import StoreUnavailable
 from workers.settings import Settings
 from workers.store import JobStore
 
@@ -88,7 +87,7 @@ class Stack:
         """How many workers have loaded their models."""
         try:
             return sum(worker.ready for worker in present_workers(self.store))
-        except redis.RedisError:
+        except StoreUnavailable:
             return 0
 
     def api_answers(self) -> bool:

@@ -66,9 +66,12 @@ class Child:
 class Supervisor:
     """Several children and one loop. `say` tells the user what happens."""
 
-    def __init__(self, children: Sequence[Child], say: Callable[[str], None]) -> None:
+    def __init__(
+        self, children: Sequence[Child], say: Callable[[str], None], first_pause: float = 0.5
+    ) -> None:
         self.children = list(children)
         self.say = say
+        self.first_pause = first_pause
 
     def start(self) -> None:
         """Start all children."""
@@ -91,7 +94,9 @@ class Supervisor:
             child.quick_deaths = child.quick_deaths + 1 if now - child.started < _QUICK_SECONDS else 0
             if child.quick_deaths >= _MOST_QUICK_DEATHS:
                 raise GivenUpError(f"{child.name} died {child.quick_deaths} times right after its start")
-            pause = min(0.5 * 2**child.quick_deaths, _LONGEST_PAUSE) if child.quick_deaths else 0.0
+            pause = (
+                min(self.first_pause * 2**child.quick_deaths, _LONGEST_PAUSE) if child.quick_deaths else 0.0
+            )
             child.not_before = now + pause
             self.say(f"{child.name} ended ({_how(code)}); starting it again")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
@@ -12,7 +13,9 @@ from fastapi.responses import StreamingResponse
 
 from service.access import JobToRead
 from service.context import Context, ContextDep
+from workers.connection import store_errors
 from workers.events import follow
+from workers.problems import StoreUnavailable
 from workers.records import Event
 
 router = APIRouter(prefix="/v1/jobs", tags=["Jobs"])
@@ -52,10 +55,11 @@ async def events(
 
 
 async def _stream(context: Context, job_id: str, after: str) -> AsyncIterator[str]:
-    with context.metrics.streams.track_inprogress():
+    with context.metrics.streams.track_inprogress(), suppress(StoreUnavailable):
         yield f"retry: {RETRY_MILLISECONDS}\n\n"
-        async for event in follow(context.events, context.settings, job_id, after):
-            yield ": still here\n\n" if event is None else encode(event)
+        with store_errors():  # a stream that breaks off is one that the client takes up again
+            async for event in follow(context.events, context.settings, job_id, after):
+                yield ": still here\n\n" if event is None else encode(event)
 
 
 def encode(event: Event) -> str:

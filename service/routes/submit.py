@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -18,8 +19,10 @@ from service.offers import Offer
 from service.submission import read_request
 from service.validation import parse_model
 from service.wire import estimate_document, job_document, job_path
+from workers.connection import store_errors
 from workers.events import follow
 from workers.families import request_type
+from workers.problems import StoreUnavailable
 from workers.records import JobRecord
 
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,6})(?:$|[,;\s])")
@@ -125,12 +128,11 @@ def _estimate(context: Context, caller: Caller, offer: Offer, value: dict[str, A
 
 
 async def _until_ended(context: Context, record: JobRecord, seconds: float) -> JobRecord:
-    try:
+    """The job as it is after so many seconds, or at its end; the job is accepted, so nothing here may fail."""
+    with suppress(TimeoutError, StoreUnavailable), store_errors():
         async with asyncio.timeout(seconds):
             async for _ in follow(context.events, context.settings, record.id):
                 pass
-    except TimeoutError:
-        pass
     return await run_in_threadpool(context.store.get, record.id)
 
 

@@ -20,18 +20,18 @@ def fresh(code):
 
 def test_importing_the_application_is_quick_and_loads_nothing_heavy():
     code = (
-        "import time; begun = time.process_time(); import service.app; "
-        "print(time.process_time() - begun); import sys; "
+        "import time; begun = time.process_time(); import fastapi; middle = time.process_time(); "
+        "import service.app; print(time.process_time() - begun, middle - begun); import sys; "
         f"print([name for name in {HEAVY} if name in sys.modules])"
     )
-    fastest = float("inf")
-    for _ in range(6):  # other processes make single runs slow
-        seconds, heavy = fresh(code).splitlines()
+    for _ in range(5):
+        times, heavy = fresh(code).splitlines()
         assert heavy == "[]"
-        fastest = min(fastest, float(seconds))
-        if fastest < 1.0:
-            break
-    assert fastest < 1.0
+        whole, framework = map(float, times.split())
+        # On a busy machine everything takes longer, the framework too: then ours may take as long again.
+        if whole < max(1.0, 2 * framework):
+            return
+    raise AssertionError(f"the import takes {whole:.2f} s, of which FastAPI {framework:.2f} s")
 
 
 def test_showing_help_loads_neither_pydantic_nor_an_http_library():

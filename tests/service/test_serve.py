@@ -97,7 +97,7 @@ def test_jobs_and_results_are_there_again_after_a_restart(start_service):
 def test_a_child_that_always_dies_is_given_up_with_its_name():
     told = []
     child = Child("the doomed", ["/bin/false"], os.environ)
-    supervisor = Supervisor([child], told.append)
+    supervisor = Supervisor([child], told.append, first_pause=0.01)
     supervisor.start()
     with pytest.raises(GivenUpError, match="the doomed died 5 times"):
         until(lambda: supervisor.tend(), timeout=30)
