@@ -116,7 +116,7 @@ def check(structure: Structure, *, bond_rule: BondRule = "distance", guard: Guar
         Chem.Kekulize(mol, clearAromaticFlags=True)
     return Report(
         valid=refused is None,
-        connected=fragments.max() == 0,
+        connected=not bool(fragments.any()),
         molecule_stable=bool(table.stable.all()),
         stable_atoms=int(table.stable.sum()),
         n_atoms=structure.n_atoms,
@@ -200,5 +200,8 @@ def _names(mol: Chem.Mol) -> tuple[str, str]:
     with rdBase.BlockLogs():
         largest = max(Chem.GetMolFrags(mol, asMols=True), key=lambda fragment: fragment.GetNumAtoms())
         Chem.AssignStereochemistryFrom3D(largest)
-        plain = Chem.RemoveHs(largest)
+        try:
+            plain = Chem.RemoveHs(largest)
+        except (ValueError, RuntimeError):  # a hydrogen that holds the molecule together stays explicit
+            plain = largest
         return Chem.MolToSmiles(plain), str(Chem.MolToInchiKey(plain))  # type: ignore[no-untyped-call]

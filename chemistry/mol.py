@@ -28,11 +28,11 @@ def to_mol(
 ) -> Chem.RWMol:
     """An unsanitized molecule with every hydrogen explicit and one 3D conformer.
 
-    Bonds and charges default to those that the structure carries. Atoms take no implicit hydrogens, so that
-    what is missing in space shows as a radical and is not filled in silently.
+    Without `bonds` both they and the charges are those that the structure carries. Atoms take no implicit
+    hydrogens, so that what is missing in space shows as a radical and is not filled in silently.
     """
-    bonds = structure.bonds or () if bonds is None else bonds
-    atom_charges = atom_charges if atom_charges is not None else structure.atom_charges
+    if bonds is None:
+        bonds, atom_charges = structure.bonds or (), structure.atom_charges
     mol = Chem.RWMol()
     for index, number in enumerate(structure.numbers.tolist()):
         atom = Chem.Atom(number)

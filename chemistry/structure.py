@@ -17,8 +17,12 @@ MAX_COORDINATE = 1e5
 """Angstrom; no molecule is larger, and the file formats cannot hold more."""
 
 
+BOND_ORDERS = (1.0, 1.5, 2.0, 3.0, 4.0)
+"""1.5 is aromatic."""
+
+
 class Bond(NamedTuple):
-    """A bond between atoms `begin` and `end` (zero-based); order 1, 2, 3, or 1.5 when aromatic."""
+    """A bond between atoms `begin` and `end` (zero-based); order one of BOND_ORDERS."""
 
     begin: int
     end: int
@@ -70,6 +74,10 @@ class Structure:
         for bond in self.bonds or ():
             if not (0 <= bond.begin < n and 0 <= bond.end < n and bond.begin != bond.end):
                 raise BadStructureError(f"bond {tuple(bond)} does not join two of the {n} atoms")
+            if bond.order not in BOND_ORDERS:
+                raise BadStructureError(
+                    f"bond {tuple(bond)} has no order of {', '.join(map(str, BOND_ORDERS))}"
+                )
 
     @property
     def n_atoms(self) -> int:

@@ -44,7 +44,7 @@ def rdkit_bonds(structure: Structure, guard: Guard | None = None) -> ChargedBond
 
 def _determine(structure: Structure) -> ChargedBonds | Failure:
     """Runs in the guard's child."""
-    mol = to_mol(structure, bonds=(), atom_charges=(0,) * structure.n_atoms)
+    mol = to_mol(structure, bonds=())
     try:
         with rdBase.BlockLogs():
             rdDetermineBonds.DetermineBonds(

@@ -35,7 +35,9 @@ def write_sdf(structure: Structure, *, v3000: bool = False) -> str:
         with rdBase.BlockLogs():
             Chem.SanitizeMol(mol)
     except (ValueError, RuntimeError):
-        mol = refused_mol(structure, structure.bonds or ())  # written as it is; the reader decides
+        mol = refused_mol(
+            structure, structure.bonds or (), structure.atom_charges
+        )  # written as it is; the reader decides
     return record_text(mol, structure, v3000=v3000)
 
 
@@ -92,6 +94,8 @@ def _record(lines: list[str], limits: ReadLimits, add_hydrogens: bool) -> Struct
         return _structure(mol, title, _items(lines[end + 1 :]), lines[1], add_hydrogens)
     except BadStructureError as error:
         return bad_structure(error, title)
+    except (ValueError, RuntimeError) as error:
+        return Failure.because("bad-record", f"RDKit cannot use it: {str(error)[:200]}", title=title)
 
 
 def _structure(

@@ -34,29 +34,37 @@ def embed(smiles: str, *, seed: int = 0, title: str = "", max_atoms: int = 1_000
         mol = Chem.MolFromSmiles(smiles)
         if mol is None:
             return Failure.because("bad-record", f"{smiles[:80]!r} is not a valid SMILES", title=title)
-        if mol.GetNumAtoms() == 0:
-            return Failure.because("bad-record", "a molecule of no atoms", title=title)
         mol = Chem.AddHs(mol)
-        if mol.GetNumAtoms() > max_atoms:
-            return Failure.because(
-                "too-large", f"{mol.GetNumAtoms()} atoms; the limit is {max_atoms}", title=title
-            )
+        n_atoms = mol.GetNumAtoms()
+        if n_atoms == 0:
+            return Failure.because("bad-record", "a molecule of no atoms", title=title)
+        if n_atoms > max_atoms:
+            return Failure.because("too-large", f"{n_atoms} atoms; the limit is {max_atoms}", title=title)
         if any(atom.GetAtomicNum() == 0 for atom in mol.GetAtoms()):
             return Failure.because("unknown-element", f"{smiles[:80]!r} has a dummy atom", title=title)
-        parameters: Any = rdDistGeom.ETKDGv3()
-        parameters.randomSeed = seed % 2**31
-        parameters.timeout = _EMBED_SECONDS
-        if rdDistGeom.EmbedMolecule(mol, parameters) < 0:
-            parameters.useRandomCoords = True  # the usual second try for cages and large rings
-            if rdDistGeom.EmbedMolecule(mol, parameters) < 0:
-                return Failure.because(
-                    "embedding", f"no 3D coordinates found for {smiles[:80]!r}", title=title
-                )
-        _set_apart(mol)
-        if rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
-            rdForceFieldHelpers.MMFFOptimizeMolecule(mol)
-    Chem.Kekulize(mol, clearAromaticFlags=True)
+        try:
+            placed = _place(mol, seed)
+        except (ValueError, RuntimeError) as error:
+            return Failure.because("embedding", f"RDKit cannot embed {smiles[:80]!r}: {error}", title=title)
+        if not placed:
+            return Failure.because("embedding", f"no 3D coordinates found for {smiles[:80]!r}", title=title)
     return from_mol(mol, title)
+
+
+def _place(mol: Chem.Mol, seed: int) -> bool:
+    """Give `mol` coordinates and alternating bonds; whether coordinates were found."""
+    parameters: Any = rdDistGeom.ETKDGv3()
+    parameters.randomSeed = seed % 2**31
+    parameters.timeout = _EMBED_SECONDS
+    if rdDistGeom.EmbedMolecule(mol, parameters) < 0:
+        parameters.useRandomCoords = True  # the usual second try for cages and large rings
+        if rdDistGeom.EmbedMolecule(mol, parameters) < 0:
+            return False
+    _set_apart(mol)
+    if rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
+        rdForceFieldHelpers.MMFFOptimizeMolecule(mol)
+    Chem.Kekulize(mol, clearAromaticFlags=True)
+    return True
 
 
 def write_smiles(structure: Structure) -> str | Failure:

@@ -1,3 +1,4 @@
+import json
 import time
 
 import numpy as np
@@ -63,6 +64,19 @@ def test_rdkits_rule_finds_the_molecule_that_was_embedded(hard, guard, name):
     report = check(bare(hard[name]), bond_rule="rdkit", guard=guard)
     assert report.valid, report.reasons
     assert report.smiles == Chem.CanonSmiles(HARD_SMILES[name])
+
+
+@pytest.mark.parametrize("rule", ["distance", "rdkit"])
+@pytest.mark.parametrize("name", ["nitro", "zwitterion", "azide"])
+def test_perceived_bonds_owe_nothing_to_what_the_file_said(hard, guard, name, rule):
+    stated, unstated = (check(item, bond_rule=rule, guard=guard) for item in (hard[name], bare(hard[name])))
+    assert (stated.valid, stated.smiles, stated.bonds) == (unstated.valid, unstated.smiles, unstated.bonds)
+
+
+def test_a_report_is_plain_data_for_json(hard):
+    report = check(hard["nitro"])
+    plain = [report.valid, report.connected, report.molecule_stable, report.stable_atoms, report.bonds]
+    json.dumps([*plain, [vars(reason) for reason in report.reasons]])
 
 
 @pytest.mark.parametrize("name", HARD_SMILES)

@@ -180,7 +180,7 @@ def test_a_hanging_child_does_not_outlive_a_parent_that_was_killed():
         child = int(parent.stdout.readline())
         time.sleep(0.3)
         parent.kill()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120  # the limit is of processor time, which a busy machine gives slowly
     while is_running(child) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not is_running(child)

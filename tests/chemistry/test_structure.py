@@ -51,6 +51,8 @@ def test_bonds_and_charges_must_fit_the_atoms():
         Structure(*WATER, bonds=(Bond(0, 3, 1.0),))
     with pytest.raises(BadStructureError, match="does not join"):
         Structure(*WATER, bonds=(Bond(1, 1, 1.0),))
+    with pytest.raises(BadStructureError, match="order"):
+        Structure(*WATER, bonds=(Bond(0, 1, 2.5),))
     with pytest.raises(BadStructureError, match="atom_charges"):
         Structure(*WATER, atom_charges=(0,))
 
