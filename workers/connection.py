@@ -17,6 +17,9 @@ if TYPE_CHECKING:  # redis takes a fifth of a second to import, so that happens 
     import redis
     import redis.asyncio
 
+SOCKET_SECONDS = 30.0
+"""How long a command may take; blocking reads wait for less."""
+
 _SOCKET_LIMIT = 100  # sun_path holds 108 bytes
 
 
@@ -60,6 +63,8 @@ def redis_client(settings: Settings) -> redis.Redis:
     return redis.Redis.from_url(
         redis_url(settings),
         decode_responses=True,
+        socket_timeout=SOCKET_SECONDS,
+        socket_connect_timeout=5,
         health_check_interval=10,
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
         retry_on_error=[redis.ConnectionError, redis.BusyLoadingError],
@@ -70,7 +75,14 @@ def async_redis_client(settings: Settings) -> redis.asyncio.Redis:
     """The same for asyncio: the API follows event streams with it, so that waiting clients hold no thread."""
     import redis.asyncio
 
-    return redis.asyncio.Redis.from_url(redis_url(settings), decode_responses=True, health_check_interval=10)
+    # No socket timeout: reading events blocks, and a slow machine must not turn silence into an error.
+    return redis.asyncio.Redis.from_url(
+        redis_url(settings),
+        decode_responses=True,
+        socket_timeout=None,
+        socket_connect_timeout=5,
+        health_check_interval=10,
+    )
 
 
 def broker_url(settings: Settings) -> str:

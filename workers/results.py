@@ -190,8 +190,10 @@ class Results:
 
 
 def public(row: dict[str, Any]) -> dict[str, Any]:
-    """A row without what only we need."""
-    return {name: value for name, value in row.items() if name not in _PRIVATE}
+    """A row without what only we need, and with the kinds of text that it has."""
+    return {name: value for name, value in row.items() if name not in _PRIVATE} | {
+        "texts": list(row["places"])
+    }
 
 
 class _Place:

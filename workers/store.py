@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from workers.connection import redis_client, store_errors
+from workers.connection import SOCKET_SECONDS, redis_client, store_errors
 from workers.encoding import job_fields, job_from_hash, shard_from_json
 from workers.ids import is_id
 from workers.problems import (
@@ -190,9 +190,9 @@ class JobStore:
     def events(self, job_id: str, after: str = "0", *, block_seconds: float = 0.0) -> list[Event]:
         """Events later than `after` (a Last-Event-ID; "0" or nonsense: from the start).
 
-        Waits up to `block_seconds` for one; 0 does not wait.
+        Waits up to `block_seconds` (15 at most) for one; 0 does not wait.
         """
-        block = round(block_seconds * 1000) or None
+        block = round(min(block_seconds, SOCKET_SECONDS / 2) * 1000) or None
         answer = self.redis.xread({self.key("job", job_id, "events"): event_id(after)}, block=block)
         return read_events(answer)
 

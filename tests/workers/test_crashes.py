@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tester.machinery import servers
 
+from workers.presence import present_workers
 from workers.records import FINAL, JobStatus
 
 
@@ -199,6 +200,7 @@ def test_two_workers_share_a_job_and_give_the_same_as_one(
     start_worker()
     alone = wait(sample(n_molecules=40).id)
     start_worker()
+    wait(lambda: [worker.ready for worker in present_workers(desk.store)] == [True, True])
     shared = wait(sample(n_molecules=40, step_seconds=0.01, journal=str(journal)).id)
     assert read_rows(shared) == read_rows(alone)
     assert len({line.split()[3] for line in journal.read_text().splitlines()}) == 2
