@@ -1,12 +1,15 @@
 """Whole jobs through a real worker."""
 
+import hashlib
+import io
 import json
+import zipfile
 
 import pytest
 from tester.adapter import number_of
 
 from workers.manifest import replay_body
-from workers.problems import NotFound, NotReady
+from workers.problems import NotFound, NotReady, Validation
 from workers.records import JobStatus
 from workers.results import Results, RowFilter
 
@@ -126,3 +129,71 @@ def test_metrics_count_what_happened_and_are_read_by_anyone(desk, sample, wait):
     assert value(valid) == before[1] + 6
     assert value("equimol_shard_seconds_count") == before[2] + 3
     assert value("equimol_worker_ready{") == 1
+
+
+def test_cancel_stops_a_running_job_and_keeps_what_is_finished(desk, sample, wait, read_rows):
+    job = sample(n_molecules=40, step_seconds=0.05)
+    wait(lambda: desk.store.get(job.id).progress.done >= 5)
+    desk.cancel(job.id)
+    job = wait(job.id)
+    assert job.status is JobStatus.CANCELED
+    rows, files = read_rows(job)
+    assert 5 <= len(rows) < 40
+    assert [row["index"] for row in rows] == list(range(len(rows)))
+    assert files["molecules.sdf"].count(b"$$$$") == job.accepted == len(rows)
+    assert json.loads(desk.files.read(job.id, job.path("manifest.json")))["stopped_as"] == "canceled"
+
+
+def test_a_deadline_ends_a_running_job_and_keeps_what_is_finished(desk, sample, wait, read_rows):
+    job = wait(sample(n_molecules=200, step_seconds=0.05, deadline_seconds=3).id)
+    assert job.status is JobStatus.EXPIRED and job.problem["type"] == "/problems/deadline"
+    assert len(read_rows(job)[0]) == job.progress.done < 200
+
+
+def test_deleting_a_running_job_leaves_nothing_behind(desk, sample, wait):
+    job = sample(n_molecules=40, step_seconds=0.05)
+    wait(lambda: desk.store.get(job.id).progress.done >= 1)
+    desk.delete(job.id)
+    after = wait(sample(n_molecules=1).id)
+    assert after.status is JobStatus.SUCCEEDED
+    assert job.id not in desk.files.jobs()
+
+
+def test_an_urgent_job_overtakes_a_long_one(sample, desk, wait):
+    long = sample(n_molecules=100, step_seconds=0.02)
+    assert long.queue == "batch"
+    urgent = sample(n_molecules=2)
+    assert urgent.queue == "interactive"
+    wait(urgent.id)
+    assert not desk.store.get(long.id).ended
+    desk.cancel(long.id)
+    wait(long.id)
+
+
+@pytest.mark.parametrize("sort", ["index", "-index", "n_atoms", "-n_atoms", "smiles"])
+def test_pages_of_the_table_go_through_every_row_once_in_order(sort, desk, sample, wait):
+    results = Results(desk.store, desk.files)
+    job = wait(sample(n_molecules=23, fail_every=4).id)
+    rows, cursor = [], None
+    while True:
+        page = results.page(job, sort=sort, cursor=cursor, limit=5)
+        rows += page.rows
+        cursor = page.cursor
+        if cursor is None:
+            break
+    name = sort.removeprefix("-")
+    values = [row[name] for row in rows]
+    assert values == sorted(values, reverse=sort.startswith("-"))
+    assert sorted(row["index"] for row in rows) == list(range(23))
+    with pytest.raises(Validation):
+        results.page(job, sort=sort, cursor="bm9uc2Vuc2U")
+
+
+def test_the_archive_holds_every_file_whole(desk, sample, wait):
+    job = wait(sample(n_molecules=7).id)
+    data = b"".join(Results(desk.store, desk.files).archive(job))
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.testzip() is None
+        for file in job.files:
+            content = archive.read(file.name)
+            assert (len(content), hashlib.sha256(content).hexdigest()) == (file.bytes, file.sha256)
