@@ -42,7 +42,7 @@ class Service:
         self.url = self._wait_for_url()
 
     def _wait_for_url(self):
-        limit = time.monotonic() + 60
+        limit = time.monotonic() + 120
         while time.monotonic() < limit and self.process.poll() is None:
             with contextlib.suppress(OSError, ValueError, KeyError, httpx.HTTPError):
                 url = json.loads((self.folder / "data" / "serve.lock").read_text())["url"]
@@ -53,7 +53,7 @@ class Service:
 
     def wait_for_worker(self, key=None):
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        limit = time.monotonic() + 60
+        limit = time.monotonic() + 180  # a worker loads torch, which takes long on a busy machine
         while time.monotonic() < limit:
             workers = httpx.get(f"{self.url}/v1/status", headers=headers).json()["workers"]
             if any(worker["ready"] for worker in workers):
