@@ -8,11 +8,13 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 import pytest
 
+from chemistry.check import check
 from chemistry.datasets import SPLITS, load_qm9, published_target
 from chemistry.datasets.qm9 import SPLIT_SIZES, UNITS, _number
 from chemistry.datasets.qm9_targets import PUBLISHED_UNITS, TARGETS
 from chemistry.errors import DatasetError
 from chemistry.metrics import stability_and_validity
+from chemistry.structure import Structure
 
 pytestmark = [
     pytest.mark.slow,
@@ -131,3 +133,18 @@ def test_real_molecules_score_as_published():
     assert percent["atom_stable"] == 99.26
     assert percent["valid"] == 97.58
     assert metrics.values["molecule_stable"].low < 0.9474 < metrics.values["molecule_stable"].high
+
+
+def test_check_and_the_published_metrics_agree_on_every_molecule():
+    test, generator = load_qm9("test"), np.random.default_rng(0)
+    for index in range(0, len(test), 40):
+        found = test[index]
+        noise = generator.normal(size=found.positions.shape) * generator.choice([0.0, 0.03, 0.1])
+        structure = Structure(found.numbers, found.positions + noise)
+        report = check(structure)
+        values = {
+            name: item.value for name, item in stability_and_validity([structure], resamples=1).values.items()
+        }
+        assert (report.valid, report.connected) == (values["valid"], values["connected"])
+        assert report.molecule_stable == values["molecule_stable"]
+        assert report.stable_atoms == pytest.approx(values["atom_stable"] * report.n_atoms)
