@@ -42,6 +42,9 @@ class EDM(nn.Module):
         unknown = sorted(set(config) - known)
         if unknown:
             raise ConfigError(f"EDM: unknown settings {unknown}; known are {sorted(known)}.")
+        missing = sorted({"elements", "sizes", "process", "network"} - set(config))
+        if missing:
+            raise ConfigError(f"EDM: the configuration lacks {missing}.")
         self.config = dict(config)
         self.features = AtomFeatures(
             elements=tuple(int(number) for number in config["elements"]),

@@ -105,6 +105,11 @@ def gamma_of_alpha_squared(alpha_squared: np.ndarray[Any, np.dtype[np.float64]])
 
 def polynomial(steps: int = 1000, power: float = 2.0, precision: float = 1e-5) -> Tabulated:
     """The schedule of the published models, alpha^2 = (1 - 2s) (1 - (t)^p)^2 + s (EDM, appendix B)."""
+    if steps < 1 or power <= 0 or not 0 < precision < 0.5:
+        raise ConfigError(
+            f"a polynomial schedule needs steps >= 1, power > 0 and precision in 0..0.5, "
+            f"but they are {steps}, {power}, {precision}."
+        )
     a = (1 - (np.arange(steps + 1) / steps) ** power) ** 2
     ratios = np.clip(a / np.concatenate([[1.0], a[:-1]]), 0.001, 1.0)
     return Tabulated(gamma_of_alpha_squared((1 - 2 * precision) * np.cumprod(ratios) + precision))
@@ -112,6 +117,8 @@ def polynomial(steps: int = 1000, power: float = 2.0, precision: float = 1e-5) -
 
 def cosine(steps: int = 1000, offset: float = 0.008) -> Tabulated:
     """The cosine schedule (arXiv 2102.09672) with betas clipped at 0.999, as EDM tabulates it."""
+    if steps < 1:
+        raise ConfigError(f"a cosine schedule needs steps >= 1, but they are {steps}.")
     t = np.linspace(0, steps + 2, steps + 2)
     a = np.cos(((t / (steps + 2)) + offset) / (1 + offset) * np.pi * 0.5) ** 2
     a = a / a[0]
@@ -136,15 +143,19 @@ class LearnedGamma(nn.Module):
 
     def raw(self, t: Tensor) -> Tensor:
         """An increasing function of t `[b]`, before it is scaled to gamma_0..gamma_1."""
-        positive = [F.softplus(weight) for weight in self.weights]
-        first = F.linear(t[:, None], positive[0], self.biases[0])
-        hidden = torch.sigmoid(F.linear(first, positive[1], self.biases[1]))
-        return (first + F.linear(hidden, positive[2], self.biases[2]))[:, 0]
+        # In float64: the sum over the hidden units is large and its rise over 0..1 small.
+        positive = [F.softplus(weight.double()) for weight in self.weights]
+        biases = [bias.double() for bias in self.biases]
+        first = F.linear(t.double()[:, None], positive[0], biases[0])
+        hidden = torch.sigmoid(F.linear(first, positive[1], biases[1]))
+        return (first + F.linear(hidden, positive[2], biases[2]))[:, 0]
 
     def forward(self, t: Tensor) -> Tensor:
         """gamma at times t `[b]`."""
-        low, high = self.raw(t.new_zeros(1)), self.raw(t.new_ones(1))
-        return self.gamma_0 + (self.gamma_1 - self.gamma_0) * (self.raw(t) - low) / (high - low)
+        raw = self.raw(torch.cat([t.new_tensor([0.0, 1.0]), t]))
+        low, high = raw[0], raw[1]
+        share = (raw[2:] - low) / (high - low)
+        return self.gamma_0 + (self.gamma_1 - self.gamma_0) * share.to(t.dtype)
 
     def tabulate(self, steps: int = 1000) -> Tabulated:
         """The table of the present gamma, for sampling and scoring."""

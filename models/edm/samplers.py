@@ -58,7 +58,11 @@ def add_churn(lanes: Lanes, churn: float) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class Stochastic:
-    """Euler with churn (Karras et al., arXiv 2206.00364, algorithm 2, first order, noise at every step)."""
+    """Euler with churn (Karras et al., arXiv 2206.00364, algorithm 2, first order, noise at every step).
+
+    A first-order step from a raised level contracts, so churn also cools: unit Gaussian data come out with a
+    variance of about 0.9 at churn 0.2 and 0.75 at churn 0.8, however many steps are made.
+    """
 
     def __init__(self, steps: int, churn: float) -> None:
         self.steps, self.churn = steps, churn

@@ -48,6 +48,11 @@ class EGNNConfig:
             raise ConfigError(
                 f"EGNN: coordinates_from is {self.coordinates_from!r}; choose 'features' or 'messages'."
             )
+        if self.radial < 0 or (self.radial and self.radial_cutoff <= 0):
+            raise ConfigError(
+                f"EGNN: radial is {self.radial} with radial_cutoff {self.radial_cutoff}; give a count of at least 0 "
+                "and a positive cutoff."
+            )
         if self.divisor <= 0 or self.distance_offset < 0:
             raise ConfigError("EGNN: divisor must be positive and distance_offset not negative.")
 

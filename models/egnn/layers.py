@@ -16,7 +16,8 @@ class PairInput(nn.Module):
     """First layer of a network on [h_i, h_j, e_ij], split into node terms.
 
     W [h_i, h_j, e_ij] = W_i h_i + W_j h_j + W_e e_ij: the two large products run over n nodes instead of n^2
-    pairs, with the same result. With W_i = W_j (symmetric) one product serves both.
+    pairs, with the same result. With W_i = W_j (symmetric) one product serves both, and
+    the bias counts twice.
     """
 
     def __init__(self, width: int, edge_features: int, out: int, *, symmetric: bool) -> None:

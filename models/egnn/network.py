@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from models.core.errors import ConfigError
 from models.egnn.config import EGNNConfig
 from models.egnn.layers import Block, RadialBasis, SquaredDistance
 from models.egnn.pairs import DensePairs, Pairs, UndirectedPairs
@@ -34,6 +35,10 @@ class EGNN(nn.Module):
         if pairs is None:
             dense = UndirectedPairs if self.config.symmetric else DensePairs
             pairs = dense(x.shape[-2], device=x.device)
+        elif isinstance(pairs, UndirectedPairs) and not self.config.symmetric:
+            raise ConfigError(
+                "EGNN: undirected pairs need symmetric messages; this network's have a direction."
+            )
         h = self.embedding(h).to(x.dtype)  # the residual stream keeps full precision under autocast
         description_of_input: Tensor | None = None
         for block in self.blocks:

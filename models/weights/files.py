@@ -6,11 +6,13 @@ import datetime
 import hashlib
 import importlib
 import json
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -24,14 +26,14 @@ SYMBOLS = {
 
 
 def family_class(family: str) -> type[nn.Module]:
-    """The model class of a family: `MODEL` in `models.FAMILY`. Raises CheckpointError for an unknown family."""
+    """The model class of a family, from `models.FAMILY.model_class()`. Raises CheckpointError for an unknown family."""
     if not family.isidentifier():
         raise CheckpointError(f"{family!r} is not a family name.")
     try:
-        module = importlib.import_module(f"models.{family}")
-    except ModuleNotFoundError as error:
+        build = importlib.import_module(f"models.{family}").model_class
+    except (ModuleNotFoundError, AttributeError) as error:
         raise CheckpointError(f"no model family {family!r} is installed.") from error
-    return module.model_class()  # type: ignore[no-any-return]
+    return build()  # type: ignore[no-any-return]
 
 
 def file_hash(path: Path) -> str:
@@ -47,6 +49,9 @@ def load_model(card: Mapping[str, Any], weights_path: Path, device: str | torch.
     """
     if not weights_path.is_file():
         raise CheckpointError(f"weights file {weights_path.name} is missing; install it beside its card.")
+    missing = [name for name in ("family", "config", "weights") if name not in card]
+    if missing:
+        raise CheckpointError(f"the card of {weights_path.name} lacks {', '.join(missing)}.")
     wanted, found = card["weights"]["sha256"], file_hash(weights_path)
     if wanted != found:
         raise CheckpointError(
@@ -56,6 +61,8 @@ def load_model(card: Mapping[str, Any], weights_path: Path, device: str | torch.
     model: nn.Module = family_class(card["family"]).from_config(card["config"])  # type: ignore[attr-defined]
     try:
         model.load_state_dict(load_file(weights_path))
+    except SafetensorError as error:
+        raise CheckpointError(f"{weights_path.name} is no safetensors file: {error}") from error
     except RuntimeError as error:
         raise CheckpointError(
             f"{weights_path.name} does not fit the configuration of its card: {error}"
@@ -72,7 +79,10 @@ def save_model(model: nn.Module, card: Mapping[str, Any], folder: Path) -> Path:
     weights = folder / f"{card['id']}.safetensors"
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     temporary = weights.with_suffix(".tmp")
+    temporary.touch()
+    mode = stat.S_IMODE(temporary.stat().st_mode)
     save_file(state, temporary)
+    temporary.chmod(mode)  # as the user's umask has it; safetensors keeps its files from all others
     temporary.replace(weights)
     complete = {
         **card,
