@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, QueryParams, UploadFile
 from starlette.exceptions import HTTPException
 
@@ -35,6 +36,7 @@ CONTROL_PARAMETERS = frozenset({"dry_run"})
 
 _MOST_PARTS = 2
 _PART_BYTES = 1 << 20
+_LARGE_BYTES = 1 << 16
 
 
 class UnsupportedType(EquimolProblem):
@@ -47,7 +49,7 @@ async def read_request(request: Request, *, takes_molecules: bool) -> dict[str, 
     """The request as a JSON object. Raises Validation and UnsupportedType."""
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind == "application/json" or kind.endswith("+json"):
-        return _object(await request.body())
+        return await _parsed(await request.body())
     if not takes_molecules:
         raise UnsupportedType(f"{kind!r} was sent; this request is read as application/json only")
     if kind == "multipart/form-data":
@@ -118,6 +120,11 @@ def _format(file: UploadFile) -> str:
         return FILE_TYPES[kind]
     wanted = ", ".join(SUFFIXES)
     raise UnsupportedType(f"the uploaded file's format is unknown: its name should end with one of {wanted}")
+
+
+async def _parsed(body: bytes) -> dict[str, Any]:
+    """A large body is parsed in a thread, so that other requests do not wait for it."""
+    return _object(body) if len(body) <= _LARGE_BYTES else await run_in_threadpool(_object, body)
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import typer
 
 from service.cli.display import molecule_table, notes, output, wait_with_bar
 from service.cli.drawing import draw_grid
-from service.cli.exits import DEBUG_VARIABLE, CommandError
+from service.cli.exits import DEBUG_VARIABLE
 from service.cli.stack import Stack, running
 from service.client import Equimol, Molecule
 from workers.settings import Settings
@@ -87,7 +87,7 @@ def _service() -> Iterator[Stack]:
                 with running(Settings(port=0), workers=1, say=notes.print, log=file) as stack:
                     stack.run(lambda: stack.api_answers() and stack.workers_ready() >= 1, timeout=180)
                     yield stack
-            except (CommandError, RuntimeError):
+            except Exception:
                 tail = log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
                 notes.print("\n".join(["the end of the service's log:", *tail]), markup=False)
                 raise

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from service.client import Job, JobHandle, Molecule
 
-notes = Console(stderr=True, highlight=False)
+notes = Console(stderr=True, highlight=False, soft_wrap=True)
 output = Console(highlight=False)
 
 _MOST_ROWS = 40

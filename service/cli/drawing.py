@@ -7,16 +7,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+from service.cli.exits import CommandError
+
 _MOST = 64
 
 
 def draw_grid(molecules: Path, picture: Path) -> None:
-    """Draw the molecules of an XYZ file as a grid with their validity. Raises RuntimeError."""
+    """Draw the molecules of an XYZ file as a grid with their validity. Raises CommandError."""
     command = [sys.executable, "-P", "-m", __name__, str(molecules), str(picture)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
-        raise RuntimeError(f"the drawing {picture} could not be made: {last}")
+        raise CommandError(f"the drawing {picture} could not be made: {last}")
 
 
 def _main(molecules: str, picture: str) -> None:

@@ -16,6 +16,7 @@ from rich.console import Console
 from workers.problems import EquimolProblem
 
 DEBUG_VARIABLE = "EQUIMOL_DEBUG"
+_STOREYS = ("service", "workers", "models", "chemistry")
 
 
 class Exit(IntEnum):
@@ -87,14 +88,15 @@ def describe(error: Exception) -> str:
 
 
 def _expected(error: Exception) -> bool:
-    """Whether the error is one that its message explains; anything else is a fault and shows its trace."""
-    from service.client.errors import ClientError  # loaded already by the commands that can raise it
+    """Whether the error is one that its message explains; anything else is a fault and shows its trace.
 
-    kinds = (CommandError, ClientError, EquimolProblem, OSError, RuntimeError, ValueError)
-    return isinstance(error, kinds)
+    An error class of our own says what was given, what was wanted and what to do.
+    """
+    ours = type(error).__module__.partition(".")[0] in _STOREYS
+    return ours or isinstance(error, OSError | ValueError)
 
 
 def _unreachable(error: Exception) -> bool:
-    from service.client.errors import UnreachableError
+    from service.client.errors import UnreachableError  # loaded already by the commands that can raise it
 
     return isinstance(error, UnreachableError)

@@ -37,7 +37,7 @@ def create(
     path = _path(file)
     token, key = make_key(name, scope)
     write_keys(path, [*read_keys(path), key])
-    notes = Console(stderr=True, highlight=False)
+    notes = Console(stderr=True, highlight=False, soft_wrap=True)
     notes.print(
         f"Key {key.id} for {name} ({', '.join(key.scopes)}) is stored in {path}.\n"
         "This is the key itself; keep it, it is not shown again:"

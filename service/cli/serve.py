@@ -38,7 +38,7 @@ def serve(
     }
     os.environ.update({name: str(value) for name, value in given.items() if value is not None})
     settings = Settings()
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
     stopping = _on_signals()
     with running(settings, workers=workers, say=lambda text: console.print(text)) as stack:
         stack.run(lambda: stopping() or stack.api_answers(), timeout=60)

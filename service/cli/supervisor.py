@@ -13,12 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
+from service.cli.exits import CommandError
+
 _QUICK_SECONDS = 20.0
 _MOST_QUICK_DEATHS = 5
 _LONGEST_PAUSE = 15.0
 
 
-class GivenUpError(RuntimeError):
+class GivenUpError(CommandError):
     """A child died again and again right after its start."""
 
 

@@ -192,15 +192,18 @@ class AsyncJobHandle:
             raise JobFailedError(self.document)
         return self
 
-    async def events(self, after: str = "0", *, heartbeat: bool = False) -> AsyncGenerator[JobEvent | None]:
+    async def events(
+        self, after: str = "0", *, heartbeat: bool = False, silence: float | None = None
+    ) -> AsyncGenerator[JobEvent | None]:
         """The job's events as they come; with `heartbeat` also None while nothing happens.
 
-        Raises httpx.TransportError when the connection breaks: read on after the last event's id.
+        Raises httpx.TransportError when the connection breaks, or is silent for so many seconds: read on after
+        the last event's id.
         """
         headers = {"Last-Event-ID": after, "Accept": "text/event-stream"}
         reader = EventReader()
         async with self.client.stream(
-            Call("GET", calls.job_path(self.id, "events"), headers=headers)
+            Call("GET", calls.job_path(self.id, "events"), headers=headers, silence=silence)
         ) as response:
             async for line in response.aiter_lines():
                 event = reader.feed(line)
@@ -212,7 +215,9 @@ class AsyncJobHandle:
         last = "0"
         while not self.document.ended:
             try:
-                async with aclosing(self.events(last, heartbeat=True)) as events:
+                async with aclosing(
+                    self.events(last, heartbeat=True, silence=calls.remaining(deadline))
+                ) as events:
                     async for event in events:
                         if event is not None:
                             last = event.id

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,11 +35,14 @@ class Call:
     body: Mapping[str, Any] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     patience: float = 0.0  # seconds that the service may take on purpose
+    silence: float | None = (
+        None  # seconds without a byte after which to give up; None: the client's own limit
+    )
 
     def build(self, client: httpx.Client | httpx.AsyncClient) -> httpx.Request:
         """The request for one of httpx's clients."""
         timeout = client.timeout
-        read = None if timeout.read is None else timeout.read + self.patience
+        read = self.silence or (None if timeout.read is None else timeout.read + self.patience)
         limits = httpx.Timeout(connect=timeout.connect, write=timeout.write, pool=timeout.pool, read=read)
         return client.build_request(
             self.method,
@@ -136,6 +140,11 @@ def delay(attempt: int, response: httpx.Response | None) -> float:
         return min(float(asked), _LONGEST_DELAY)
     longest: float = min(0.2 * 2**attempt, _LONGEST_DELAY)
     return longest * random.uniform(0.5, 1.0)  # not for secrets
+
+
+def remaining(deadline: float | None) -> float | None:
+    """Seconds until a time of time.monotonic(), at least a moment; None: no such time."""
+    return None if deadline is None else max(0.05, deadline - time.monotonic())
 
 
 def file_for(target: Path, names: Sequence[str]) -> str:

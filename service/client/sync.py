@@ -189,14 +189,19 @@ class JobHandle:
             raise JobFailedError(self.document)
         return self
 
-    def events(self, after: str = "0", *, heartbeat: bool = False) -> Generator[JobEvent | None]:
+    def events(
+        self, after: str = "0", *, heartbeat: bool = False, silence: float | None = None
+    ) -> Generator[JobEvent | None]:
         """The job's events as they come; with `heartbeat` also None while nothing happens.
 
-        Raises httpx.TransportError when the connection breaks: read on after the last event's id.
+        Raises httpx.TransportError when the connection breaks, or is silent for so many seconds: read on after
+        the last event's id.
         """
         headers = {"Last-Event-ID": after, "Accept": "text/event-stream"}
         reader = EventReader()
-        with self.client.stream(Call("GET", calls.job_path(self.id, "events"), headers=headers)) as response:
+        with self.client.stream(
+            Call("GET", calls.job_path(self.id, "events"), headers=headers, silence=silence)
+        ) as response:
             for line in response.iter_lines():
                 event = reader.feed(line)
                 if event is not None or (heartbeat and line.startswith(":")):
@@ -207,7 +212,7 @@ class JobHandle:
         last = "0"
         while not self.document.ended:
             try:
-                with closing(self.events(last, heartbeat=True)) as events:
+                with closing(self.events(last, heartbeat=True, silence=calls.remaining(deadline))) as events:
                     for event in events:
                         if event is not None:
                             last = event.id
