@@ -27,6 +27,8 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 COPY . .
 RUN --mount=type=cache,target=/root/.cache/pip \
     python -m pip --python /opt/equimol/bin/python install --no-deps .
+# torch's C++ headers are ten thousand files, and nothing is compiled here.
+RUN rm -rf /opt/equimol/lib/python3*/site-packages/torch/include
 
 FROM ${PYTHON_IMAGE}
 ARG VERSION=0.1.0
@@ -36,6 +38,10 @@ LABEL org.opencontainers.image.title="Equimol worker" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
+# RDKit's drawings need these two libraries of the X Window System, though no display.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends libxext6 libxrender1 \
+    && rm -rf /var/lib/apt/lists/*
 RUN groupadd --gid 10001 equimol \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin equimol \
     && install -d -o 10001 -g 10001 -m 0700 /data

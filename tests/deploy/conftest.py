@@ -49,7 +49,7 @@ def engine() -> Iterator[Engine]:
     kept = os.environ.get("EQUIMOL_DEPLOY_FOLDER")
     # Not pytest's folders: the engine's paths must be short, and overlay storage lies badly in a tmpfs.
     folder = Path(kept) if kept else Path(tempfile.mkdtemp(prefix="equimol-deploy-", dir="/var/tmp"))
-    engine = Engine(folder)
+    engine = Engine(folder, kept=bool(kept))
     try:
         try:
             images.make_python_base(engine)
@@ -70,6 +70,7 @@ def engine() -> Iterator[Engine]:
 @pytest.fixture(scope="session")
 def system(engine: Engine) -> Iterator[System]:
     """The composed system, ready for jobs. Small shards, so that killing a worker hits a job in the middle."""
+    engine.remove_containers()
     system = System(engine, engine.folder / "deployment")
     try:
         system.set_up(EQUIMOL_SHARD_SIZE="16")
@@ -80,8 +81,7 @@ def system(engine: Engine) -> Iterator[System]:
         pytest.fail(f"{error}\n{system.logs()}")
     finally:
         system.compose("down", "--volumes", check=False)
-        engine.podman("rm", "--all", "--force", "--volumes", check=False)
-        engine.podman("volume", "prune", "--force", check=False)
+        engine.remove_containers()
 
 
 @pytest.hookimpl(wrapper=True)

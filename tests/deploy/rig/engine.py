@@ -40,8 +40,8 @@ def obstruction() -> str | None:
 class Engine:
     """Everything under one folder, so that nothing of the machine's own containers is touched."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, kept: bool = False) -> None:
+        self.folder, self.kept = folder, kept
         settings = folder / "settings"
         for name in ("settings", "networks", "tmp"):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -94,6 +94,14 @@ class Engine:
     def execute(self, container: str, *command: str, **options: Any) -> str:
         """Run a command in a container."""
         return self.podman("exec", container, *command, **options)
+
+    def remove_containers(self) -> None:
+        """All containers with their volumes; a container that others depend on goes after them."""
+        for _ in range(5):
+            if not self.podman("ps", "--all", "--quiet").strip():
+                break
+            self.podman("rm", "--all", "--force", "--volumes", "--time", "2", check=False)
+        self.podman("volume", "prune", "--force")
 
     def remove_everything(self) -> None:
         """Containers, images, volumes and networks of this engine, and the firewall chains it made."""

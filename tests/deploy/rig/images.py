@@ -76,5 +76,7 @@ def has_image(engine: Engine, name: str) -> bool:
 
 
 def _build(engine: Engine, *arguments: str) -> None:
-    options = ("--pull-never", "--layers", "--format", "docker", "--network", "host")
-    engine.run("buildah", "build", *options, *arguments, timeout=1500)
+    # Layers are only worth their time when the storage is kept for a second run.
+    layers = f"--layers={str(engine.kept).lower()}"
+    options = ("--pull-never", layers, "--format", "docker", "--network", "host")
+    engine.run("buildah", "build", *options, *arguments, timeout=1800)
