@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from models.core.centered import remove_mean
+from models.core.errors import ConfigError
 from models.edm.denoiser import DataDenoiser, NoiseDenoiser, levels
 from models.edm.process import Tabulated
 
@@ -23,6 +26,15 @@ class LossOptions:
     type_weight: float = 0.5
     spread: float = 1.2
     shift: float = 0.0
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """From a recipe; unknown keys are errors."""
+        unknown = sorted(set(values) - set(cls.__dataclass_fields__))
+        if unknown:
+            known = sorted(cls.__dataclass_fields__)
+            raise ConfigError(f"EDM's loss: unknown settings {unknown}; known are {known}.")
+        return cls(**values)
 
 
 def draw_levels(

@@ -95,7 +95,7 @@ class EDM(nn.Module):
         self, numbers: Tensor, positions: Tensor, *, options: Mapping[str, Any], generator: torch.Generator
     ) -> dict[str, Tensor]:
         """Losses of a size bucket, each `[b]`: `loss` is their weighted sum, the others are for the log."""
-        chosen = LossOptions(**options)
+        chosen = LossOptions.from_dict(options)
         position, element = denoising_loss(
             self.denoiser, numbers, positions, options=chosen, generator=generator
         )

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from models.core.errors import ConfigError
 
 FOLDER = Path(__file__).parent / "recipes"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config={"extra": "forbid"})
 class Optimizer:
     """AdamW, or Muon for hidden matrices beside AdamW for the rest (`kind`), on `learning_rate`, warmed up over
     `warmup` molecules, constant, then linear to zero over the last `cooldown` molecules; gradients are clipped at
@@ -29,7 +32,7 @@ class Optimizer:
     cooldown: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config={"extra": "forbid"})
 class Recipe:
     """What to train, on what, for how long.
 
@@ -56,6 +59,11 @@ class Recipe:
     defaults: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if min(self.batch, self.bucket, self.molecules) < 1:
+            raise ConfigError(
+                "batch, bucket and molecules must be at least 1, but are "
+                f"{self.batch}, {self.bucket}, {self.molecules}."
+            )
         if self.batch % self.bucket:
             raise ConfigError(f"batch {self.batch} must be a multiple of bucket {self.bucket}.")
         if not 0 <= self.ema < 1:
@@ -70,16 +78,13 @@ def load_recipe(name_or_path: str) -> Recipe:
     if not path.is_file():
         shipped = sorted(file.stem for file in FOLDER.glob("*.toml"))
         raise ConfigError(f"no recipe {name_or_path!r}; shipped recipes are {shipped}, or give a .toml file.")
-    values = tomllib.loads(path.read_text(encoding="utf-8"))
-    optimizer = values.pop("optimizer", {})
     try:
-        if "betas" in optimizer:
-            optimizer["betas"] = tuple(optimizer["betas"])
-        for name in ("papers", "capabilities"):
-            values[name] = tuple(values.get(name, ()))
-        return Recipe(name=path.stem, optimizer=Optimizer(**optimizer), **values)
-    except TypeError as error:
-        raise ConfigError(f"recipe {path.name}: {error}.") from error
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # no TOML, or no UTF-8
+        raise ConfigError(f"recipe {path.name} is not valid TOML: {error}.") from error
+    try:
+        return TypeAdapter(Recipe).validate_python({"name": path.stem, **values})
+    except ValidationError as error:
+        faults = [f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()]
+        raise ConfigError(f"recipe {path.name}: {'; '.join(faults)}.") from error
 
-
-Precision = Literal["float32", "bfloat16"]

@@ -78,10 +78,16 @@ def load_state(
     with safe_open(path, framework="pt") as file:
         names = set(file.keys())
         wanted = {f"weights.{name}" for name in module.state_dict()}
-        if not wanted <= names:
+        found = {name for name in names if name.startswith("weights.")}
+        shapes = {f"weights.{name}": tuple(value.shape) for name, value in module.state_dict().items()}
+        strange = sorted(
+            (wanted ^ found)
+            | {name for name in wanted & found if tuple(file.get_slice(name).get_shape()) != shapes[name]}
+        )
+        if strange:
             raise CheckpointError(
-                f"checkpoint {path} lacks {sorted(wanted - names)[:3]}...: it is of another network. "
-                "Use the recipe it was made with, or start in a new folder."
+                f"checkpoint {path} is of another network: {', '.join(strange[:3])} and {len(strange)} in all do not "
+                "fit. Use the recipe it was made with, or start in a new folder."
             )
         module.load_state_dict({name: file.get_tensor(f"weights.{name}") for name in module.state_dict()})
         for name in average.values:

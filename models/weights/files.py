@@ -26,7 +26,7 @@ SYMBOLS = {
 
 
 def family_class(family: str) -> type[nn.Module]:
-    """The model class of a family, from `models.FAMILY.model_class()`. Raises CheckpointError for an unknown family."""
+    """The model class of a family, `models.FAMILY.model_class()`. Raises CheckpointError for an unknown family."""
     if not family.isidentifier():
         raise CheckpointError(f"{family!r} is not a family name.")
     try:

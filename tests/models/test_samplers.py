@@ -83,7 +83,7 @@ def test_random_samplers_leave_the_right_variance(
     # A mean of d squares has a relative standard deviation of sqrt(2 / d); false alarm below 1e-4.
     assert abs(found / expected - 1) < 4 * math.sqrt(2 / d)
     # Euler's step from a raised level contracts a little, the more so the higher it was raised; the posterior's not.
-    shortfall = {0.0: 0.02, 0.2: 0.12, 0.8: 0.3}[churn]
+    shortfall = {0.0: 0.06, 0.2: 0.12, 0.8: 0.3}[churn]
     assert SPREAD**2 * (1 - shortfall) < expected < SPREAD**2 * 1.02
 
 
@@ -130,7 +130,9 @@ def test_a_molecule_depends_on_its_seed_and_not_on_its_batch(
         alone = finished(model.sampling(sizes[k : k + 1], seeds[k : k + 1], **options))[0]
         for other in (alone, shuffled[place]):
             assert other.numbers.tolist() == together[k].numbers.tolist()
-            assert np.abs(other.positions - together[k].positions).max() < 1e-5
+            # 1e-5 Angstrom for molecules of up to 10; an untrained network may spread its atoms farther.
+            size = max(1.0, np.abs(other.positions).max() / 10)
+            assert np.abs(other.positions - together[k].positions).max() < 1e-5 * size
 
 
 def finished(run: SamplingRun) -> list[Any]:
