@@ -19,7 +19,7 @@ from service.cli.stack import Stack, running
 from service.client import Equimol, Molecule
 from workers.settings import Settings
 
-_LOG_LINES = 15
+_LOG_LINES = 30
 
 
 def demo(

@@ -13,7 +13,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 
 from service.client import Job, JobHandle, Molecule
 
@@ -71,7 +71,8 @@ def molecule_table(molecules: Iterable[Molecule]) -> Table:
             continue
         rows.append(_cells(molecule))
     names = [name for name in _COLUMNS if any(row[name] for row in rows)] or ["#"]
-    table = Table(*names, caption=f"and {more} more" if more else None)
+    columns = [Column(name, no_wrap=True) for name in names]
+    table = Table(*columns, caption=f"and {more} more" if more else None)
     for row in rows:
         table.add_row(*(row[name] for name in names))
     return table

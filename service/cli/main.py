@@ -37,6 +37,7 @@ def build(arguments: Sequence[str]) -> typer.Typer:
         epilog=_EXITS,
         rich_markup_mode="markdown",
         add_completion=False,
+        pretty_exceptions_enable=False,  # logs are read by people and machines: plain traces
         no_args_is_help=True,
     )
     app.callback()(_top)
