@@ -70,7 +70,7 @@ def accepting(rows: Iterable[dict[str, Any]], request: JobRequest) -> Iterator[d
         accepted = bool(row["passed"]) and (request.accept_limit is None or count < request.accept_limit)
         if accepted and request.unique_only:
             identity = hashlib.blake2b(str(row.get("smiles")).encode(), digest_size=16).digest()
-            accepted = identity not in seen
+            accepted = bool(row.get("smiles")) and identity not in seen
             seen.add(identity)
         count += accepted
         yield {"index": row["index"], "accepted": accepted} | row

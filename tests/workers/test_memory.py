@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from tester.adapter import Adapter
 from tester.schemas import TestRequest
+
 from workers.adapters.base import Item, Outcome
 from workers.files import ResultFiles
 from workers.ids import new_id
