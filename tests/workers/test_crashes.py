@@ -56,6 +56,7 @@ def test_killing_the_child_is_repaired_by_the_same_worker_without_waiting_for_th
     assert job.attempts == 2
 
 
+@pytest.mark.slow
 def test_killing_the_parent_ends_the_child_too(
     slow_job, desk, sample, start_worker, wait, undisturbed, read_rows
 ):
@@ -75,7 +76,11 @@ def test_killing_the_parent_ends_the_child_too(
     assert ends(desk, job) == 1
 
 
-@pytest.mark.parametrize("server_program", sorted(servers()), indirect=True)
+@pytest.mark.parametrize(
+    "server_program",
+    [pytest.param(name, marks=[pytest.mark.slow] * (i > 0)) for i, name in enumerate(sorted(servers()))],
+    indirect=True,
+)
 def test_killing_the_store(
     slow_job, desk, server, settings, sample, start_worker, wait, undisturbed, read_rows
 ):
@@ -114,6 +119,7 @@ def test_a_job_that_always_kills_its_worker_fails_after_three_attempts(
     assert after.status is JobStatus.SUCCEEDED
 
 
+@pytest.mark.slow
 def test_a_job_that_kills_its_worker_once_succeeds(
     slow_job, sample, start_worker, wait, undisturbed, read_rows, folder
 ):

@@ -3,10 +3,17 @@
 import time
 
 import pytest
+
 from workers.presence import present_workers
 
 
-@pytest.mark.parametrize("warm", [False, True], ids=["plain", "with a chemistry child"])
+@pytest.mark.parametrize(
+    "warm",
+    [
+        pytest.param(False, id="plain"),
+        pytest.param(True, id="with a chemistry child", marks=pytest.mark.slow),
+    ],
+)
 def test_a_worker_with_a_long_queue_ends_politely(warm, desk, sample, start_worker, wait):
     worker = start_worker(warm_up=warm)
     wait(lambda: any(found.ready for found in present_workers(desk.store)))
