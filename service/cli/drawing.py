@@ -27,7 +27,7 @@ def _main(molecules: str, picture: str) -> None:
     draw = importlib.import_module("chemistry.draw").draw_grid_png
     structures = list(formats.read_structures(Path(molecules).read_text(encoding="utf-8"), "xyz"))[:_MOST]
     reports = [check(structure) for structure in structures if hasattr(structure, "positions")]
-    draw([(report, f"{number}. {report.formula}") for number, report in enumerate(reports, 1)], Path(picture))
+    draw([(report, f"#{number} {report.formula}") for number, report in enumerate(reports)], Path(picture))
 
 
 if __name__ == "__main__":
