@@ -104,10 +104,7 @@ def _text(context: ContextDep, job: JobRecord, index: int, kind: TextKind) -> Re
 
 def _molecule(job: JobRecord, row: dict[str, Any]) -> Molecule:
     path = f"/v1/jobs/{job.id}/molecules/{row['index']}"
-    texts = row.pop("texts", None)
-    if texts is None:
-        texts = ["sdf", "xyz", "svg"] if row.get("n_atoms") else []
-        texts += ["trajectory"] if texts and job.request.get("keep_trajectory") else []
+    texts = row.pop("texts")
     links = {"self": path} | {kind: f"{path}.{kind}" for kind in texts if kind != "trajectory"}
     if "trajectory" in texts:
         links["trajectory"] = f"{path}/trajectory.xyz"
