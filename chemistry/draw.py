@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDepictor
-from rdkit.Chem.Draw import rdMolDraw2D
 from rdkit.Geometry import Point2D
 
-from chemistry.errors import BadStructureError
+from chemistry.errors import BadStructureError, DrawingUnavailableError
 
 if TYPE_CHECKING:
+    from rdkit.Chem.Draw import rdMolDraw2D
+
     from chemistry.check import Report
 
 # Middle tones that stand out on white and on a dark page alike.
@@ -40,12 +41,26 @@ _GOOD, _DOUBTFUL, _BAD = (0.19, 0.64, 0.42), (0.95, 0.65, 0.15), (0.90, 0.28, 0.
 _STYLE = re.compile(r"style='([^']*)'")
 
 
+def drawing_code() -> Any:
+    """RDKit's drawing module, which alone needs libraries of the X window system.
+
+    A bare server lacks them. Raises DrawingUnavailableError saying what to install.
+    """
+    try:
+        from rdkit.Chem.Draw import rdMolDraw2D
+    except ImportError as error:
+        raise DrawingUnavailableError(
+            f"RDKit cannot draw on this machine ({error}); on Debian or Ubuntu: apt install libxrender1 libxext6"
+        ) from error
+    return rdMolDraw2D
+
+
 def draw_svg(report: Report, width: int = 240, height: int = 180) -> str:
     """A drawing with a clear background that reads on light and dark pages; atoms with reasons are marked.
 
     All styling is in attributes, so that a page with a strict content security policy can hold it.
     """
-    drawer = rdMolDraw2D.MolDraw2DSVG(width, height)
+    drawer = drawing_code().MolDraw2DSVG(width, height)
     _draw(drawer, report)
     text = str(drawer.GetDrawingText()).replace("<?xml version='1.0' encoding='iso-8859-1'?>\n", "")
     text = text.replace("#000000", _PALETTE[6])  # the dots of radicals
@@ -54,7 +69,7 @@ def draw_svg(report: Report, width: int = 240, height: int = 180) -> str:
 
 def draw_png(report: Report, width: int = 480, height: int = 360) -> bytes:
     """A drawing on white, as PNG bytes."""
-    drawer = rdMolDraw2D.MolDraw2DCairo(width, height)
+    drawer = drawing_code().MolDraw2DCairo(width, height)
     _draw(drawer, report)
     return bytes(drawer.GetDrawingText())
 
@@ -76,7 +91,7 @@ def draw_grid_png(
     width, height = cell
     columns = min(columns, len(items))
     canvas = width * columns, height * ceil(len(items) / columns)
-    drawer = rdMolDraw2D.MolDraw2DCairo(*canvas, width, height)
+    drawer = drawing_code().MolDraw2DCairo(*canvas, width, height)
     options = _options(drawer)
     options.clearBackground = True
     options.drawMolsSameScale = False
@@ -97,7 +112,7 @@ def draw_grid_png(
 
 
 def _draw(drawer: rdMolDraw2D.MolDraw2D, report: Report) -> None:
-    _options(drawer).clearBackground = isinstance(drawer, rdMolDraw2D.MolDraw2DCairo)
+    _options(drawer).clearBackground = isinstance(drawer, drawing_code().MolDraw2DCairo)
     mol, marked = _depiction(report)
     with rdBase.BlockLogs():
         drawer.DrawMolecule(mol, highlightAtoms=marked, highlightBonds=[])
@@ -148,7 +163,7 @@ def _laid_out(mol: Chem.Mol, *, wedge: bool) -> Chem.Mol:
     rdDepictor.Compute2DCoords(mol, canonOrient=True)
     if not wedge:
         Chem.FastFindRings(mol)  # the drawer asks for rings, and sanitization did not get that far
-    return rdMolDraw2D.PrepareMolForDrawing(
+    return drawing_code().PrepareMolForDrawing(
         mol, kekulize=wedge, addChiralHs=False, wedgeBonds=wedge, forceCoords=False
     )
 

@@ -4,6 +4,7 @@ ChemistryError
     BadStructureError   a structure that cannot exist as data: wrong shape, NaN
         UnknownElementError   a symbol or number that is no element
     BadFormatError      a request for a format that is not known
+    DrawingUnavailableError   RDKit's drawing code cannot be loaded on this machine
     DatasetError        a data set that is absent, damaged or not what it claims to be
 """
 
@@ -30,6 +31,12 @@ class BadFormatError(ChemistryError, ValueError):
     """A molecular file format that is not known."""
 
     code = "bad-format"
+
+
+class DrawingUnavailableError(ChemistryError, RuntimeError):
+    """RDKit's drawing code cannot be loaded; molecules can be had without drawings."""
+
+    code = "drawing-unavailable"
 
 
 class DatasetError(ChemistryError):

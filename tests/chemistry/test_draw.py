@@ -1,4 +1,5 @@
 import re
+import sys
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 
 from chemistry.check import check
 from chemistry.draw import draw_grid_png, draw_png, draw_svg
-from chemistry.errors import BadStructureError
+from chemistry.errors import BadStructureError, DrawingUnavailableError
 from chemistry.structure import Structure
 
 from .conftest import HARD_SMILES, bare
@@ -62,3 +63,11 @@ def test_a_grid_of_nothing_or_of_nonsense_is_refused(tmp_path):
         draw_grid_png([], tmp_path / "grid.png")
     with pytest.raises(BadStructureError, match="not a valid SMILES"):
         draw_grid_png([("nonsense", "")], tmp_path / "grid.png")
+
+
+def test_a_machine_that_cannot_draw_says_what_to_install_and_still_judges(hard, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rdkit.Chem.Draw", None)  # what a missing libXrender comes to
+    report = check(bare(hard["nitro"]))
+    assert report.mol_block
+    with pytest.raises(DrawingUnavailableError, match="apt install libxrender1"):
+        report.svg()

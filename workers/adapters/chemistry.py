@@ -14,6 +14,7 @@ from chemistry.structure import Structure
 from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
 from workers.adapters.molecules import (
     Record,
+    drawing,
     failure_data,
     guarded,
     lost_row,
@@ -75,7 +76,7 @@ def _process_one(found: Structure | Failure, keep_bonds: bool, bond_rule: BondRu
     data = report_data(report) | {"passed": True}
     if keep_bonds and found.bonds is not None:
         return _with_own_bonds(found, report, data)
-    return data, report.mol_block, write_xyz(found), report.svg()
+    return data, report.mol_block, write_xyz(found), drawing(report)
 
 
 def _with_own_bonds(structure: Structure, report: Report, data: dict[str, Any]) -> Parts:
@@ -88,4 +89,4 @@ def _with_own_bonds(structure: Structure, report: Report, data: dict[str, Any]) 
         "bond_rule": "given",
         "reasons": reasons_data(smiles.reasons) if isinstance(smiles, Failure) else [],
     }
-    return data, write_sdf(structure), write_xyz(structure), report.svg()
+    return data, write_sdf(structure), write_xyz(structure), drawing(report)

@@ -18,7 +18,7 @@ from chemistry.structure import Structure
 from models.core.likelihood import Likelihood
 from models.edm.sampling import Sample
 from workers.adapters.base import Item, Row
-from workers.adapters.molecules import Record, failure_data, read_record, report_data
+from workers.adapters.molecules import Record, drawing, failure_data, read_record, report_data
 from workers.schemas.edm import Filters, SampleRequest
 
 Frame = tuple[NDArray[np.int64], NDArray[np.float64]]
@@ -45,7 +45,7 @@ def sampled_row(item: Item, request: SampleRequest, sample: Sample, frames: list
     report = check(structure, bond_rule=request.bond_rule)
     data = report_data(report) | {"seed": item.seed}
     data["passed"] = passes(data, request.effective_filters)
-    return Row(item.index, data, sdf=report.mol_block, xyz=write_xyz(structure), svg=report.svg(), **texts)
+    return Row(item.index, data, sdf=report.mol_block, xyz=write_xyz(structure), svg=drawing(report), **texts)
 
 
 def passes(data: dict[str, Any], filters: Filters) -> bool:
@@ -95,4 +95,4 @@ def _read_one(record: Record) -> Given | Failure:
     if isinstance(found, Failure):
         return found
     report = check(found)
-    return Given(found, report_data(report), report.mol_block, report.svg())
+    return Given(found, report_data(report), report.mol_block, drawing(report))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 from chemistry.check import Report
-from chemistry.errors import BadStructureError
+from chemistry.errors import BadStructureError, DrawingUnavailableError
 from chemistry.formats import ReadLimits, read_structures
 from chemistry.guard import Guard
 from chemistry.reasons import Failure, Reason
@@ -94,6 +96,20 @@ def report_data(report: Report) -> dict[str, Any]:
         "bond_rule": report.bond_rule,
         "reasons": reasons_data(report.reasons),
     }
+
+
+def drawing(report: Report) -> str:
+    """The molecule's 2D drawing; empty where the machine cannot draw, which must not cost the molecule."""
+    try:
+        return report.svg()
+    except DrawingUnavailableError as error:
+        _say_once(str(error))
+        return ""
+
+
+@cache
+def _say_once(message: str) -> None:
+    logging.getLogger(__name__).warning("%s", message)
 
 
 def failure_data(failure: Failure) -> dict[str, Any]:
