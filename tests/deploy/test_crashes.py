@@ -4,7 +4,7 @@ import httpx
 import pytest
 from rig.system import System, wait_until
 
-MOLECULES = 96
+MOLECULES = 64
 
 
 def _whole(job, count: int) -> None:
@@ -27,7 +27,7 @@ def _half_done(job) -> bool:
 
 def test_a_killed_worker_loses_nothing(system: System):
     with system.client() as client:
-        jobs = [client.sample("edm-qm9", n_molecules=MOLECULES, steps=60, seed=seed) for seed in (11, 12)]
+        jobs = [client.sample("edm-qm9", n_molecules=MOLECULES, steps=30, seed=seed) for seed in (11, 12)]
         wait_until(lambda: _half_done(jobs[0]), 240, "half of the first job")
         before = system.restarts("worker-cpu")
         system.crash("worker-cpu")
@@ -39,7 +39,7 @@ def test_a_killed_worker_loses_nothing(system: System):
 
 def test_a_killed_job_store_loses_nothing(system: System):
     with system.client() as client:
-        jobs = [client.sample("edm-qm9", n_molecules=MOLECULES, steps=60, seed=seed) for seed in (21, 22)]
+        jobs = [client.sample("edm-qm9", n_molecules=MOLECULES, steps=30, seed=seed) for seed in (21, 22)]
         wait_until(lambda: _half_done(jobs[0]), 240, "half of the first job")
         before = system.restarts("redis")
         system.crash("redis")
@@ -51,7 +51,7 @@ def test_a_killed_job_store_loses_nothing(system: System):
 def test_the_same_seed_gives_the_same_molecules_whatever_was_killed(system: System):
     with system.client() as client:
         interrupted = next(job for job in client.jobs(limit=200) if job.seed == 11)
-        again = client.sample("edm-qm9", n_molecules=MOLECULES, steps=60, seed=11).wait(600)
+        again = client.sample("edm-qm9", n_molecules=MOLECULES, steps=30, seed=11).wait(600)
         first = [row.smiles for row in client.job(interrupted.id).molecules()]
         assert [row.smiles for row in again.molecules()] == first
 
@@ -64,7 +64,7 @@ def test_more_workers_join_by_scaling(system: System):
 def test_taking_everything_down_and_up_keeps_jobs_results_and_keys(system: System):
     with system.client() as client:
         kept = {job.id for job in client.jobs(limit=200)}
-        unfinished = client.sample("edm-qm9", n_molecules=MOLECULES, steps=60, seed=31)
+        unfinished = client.sample("edm-qm9", n_molecules=MOLECULES, steps=30, seed=31)
         wait_until(lambda: _half_done(unfinished), 240, "half of the job")
     system.compose("down")
     with system.http() as http, pytest.raises(httpx.TransportError):
