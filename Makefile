@@ -28,13 +28,25 @@ $(BIN)/python:
 	  echo "$(PYTHON) cannot create environments. On Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 
+# RDKit draws with two X libraries that a bare server lacks; without them all works except the drawings.
+define DRAWING
+	@$(BIN)/python -c 'from rdkit.Chem.Draw import rdMolDraw2D' 2>/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends libxrender1 libxext6 >/dev/null; \
+	  else \
+	    echo "no drawings on this machine; to have them: sudo apt install libxrender1 libxext6" >&2; \
+	  fi; }
+endef
+
 # The stamps make the installation happen again only when the requirements change.
 $(RUN_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_ARGS) -c constraints.txt -e '.[worker,embedded]'
+	$(DRAWING)
 	@touch $@
 
 $(DEV_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet $(PIP_ARGS) -c constraints.txt -e '.[worker,embedded,train,dev]'
+	$(DRAWING)
 	@touch $@ $(RUN_STAMP)
 
 install: $(RUN_STAMP) ## create the environment that serves

@@ -163,9 +163,10 @@ def _laid_out(mol: Chem.Mol, *, wedge: bool) -> Chem.Mol:
     rdDepictor.Compute2DCoords(mol, canonOrient=True)
     if not wedge:
         Chem.FastFindRings(mol)  # the drawer asks for rings, and sanitization did not get that far
-    return drawing_code().PrepareMolForDrawing(
+    prepared: Chem.Mol = drawing_code().PrepareMolForDrawing(
         mol, kekulize=wedge, addChiralHs=False, wedgeBonds=wedge, forceCoords=False
     )
+    return prepared
 
 
 def _project(mol: Chem.Mol) -> None:

@@ -47,7 +47,10 @@ def demo(
         scored.save(out / "scores.csv")
         sampled.save(out / "manifest.json")
         rows = _joined(list(sampled.molecules()), list(scored.molecules()))
-    draw_grid(out / "molecules.xyz", out / "molecules.png")
+    try:
+        draw_grid(out / "molecules.xyz", out / "molecules.png")
+    except CommandError as error:  # the molecules are there all the same
+        notes.print(f"no picture: {error}")
     output.print(molecule_table(rows))
     valid = sum(bool(row.valid) for row in rows)
     seconds = time.monotonic() - begun
