@@ -14,9 +14,11 @@ PAIRS_PER_CALL = {"cpu": 4096, "cuda": 1 << 20}
 
 
 def split_lanes(n_atoms: int, rows: list[int], device: torch.device) -> list[list[int]]:
-    """Cut the molecules of one size into network calls."""
+    """Cut the molecules of one size into network calls of about equal length."""
     most = max(1, PAIRS_PER_CALL.get(device.type, 4096) // max(1, n_atoms * (n_atoms - 1) // 2))
-    return [rows[k : k + most] for k in range(0, len(rows), most)]
+    calls = -(-len(rows) // most)
+    each = -(-len(rows) // max(calls, 1))
+    return [rows[k : k + each] for k in range(0, len(rows), each)]
 
 
 def size_buckets(

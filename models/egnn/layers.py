@@ -12,6 +12,11 @@ from models.egnn.config import EGNNConfig
 from models.egnn.pairs import Pairs
 
 
+def silu(fresh: Tensor) -> Tensor:
+    """SiLU of a tensor that nobody else holds: in its own memory where no gradient needs it."""
+    return F.silu(fresh, inplace=not fresh.requires_grad)
+
+
 class PairInput(nn.Module):
     """First layer of a network on [h_i, h_j, e_ij], split into node terms.
 
@@ -42,8 +47,7 @@ class PairInput(nn.Module):
     def forward(self, h: Tensor, e: Tensor, pairs: Pairs) -> Tensor:
         receiver = self.receiver(h)
         sender = receiver if self.sender is None else self.sender(h)
-        out: Tensor = self.edge(e) + pairs.receivers(receiver) + pairs.senders(sender)
-        return out
+        return pairs.joined(self.edge(e), receiver, sender)
 
 
 class Interaction(nn.Module):
@@ -63,11 +67,11 @@ class Interaction(nn.Module):
     def forward(self, h: Tensor, e: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor | None]:
         """Updated features, the ungated messages m_ij, and their gates (None without attention)."""
         source = h if self.norm is None else self.norm(h)
-        m = F.silu(self.second(F.silu(self.first(source, e, pairs))))
+        m = silu(self.second(silu(self.first(source, e, pairs))))
         gate = None if self.gate is None else torch.sigmoid(self.gate(m))
         received = pairs.total(m) if gate is None else pairs.weighted_total(gate, m)
         update = self.node_first(torch.cat([source, received / self.divisor], -1))
-        return h + self.node_second(F.silu(update)), m, gate
+        return h + self.node_second(silu(update)), m, gate
 
 
 class Displacement(nn.Module):
@@ -87,7 +91,7 @@ class Displacement(nn.Module):
 
     def forward(self, h: Tensor, m: Tensor, gate: Tensor | None, e: Tensor, pairs: Pairs) -> Tensor:
         if self.first is not None:
-            c = F.silu(self.first(h, e, pairs))
+            c = silu(self.first(h, e, pairs))
         elif gate is None:
             c = m
         elif not len(self.hidden):  # the last layer is linear, so the gate may come after it, on one channel
@@ -95,7 +99,7 @@ class Displacement(nn.Module):
         else:
             c = gate * m
         for layer in self.hidden:
-            c = F.silu(layer(c))
+            c = silu(layer(c))
         return self.bounded(self.last(c))
 
     def bounded(self, c: Tensor) -> Tensor:

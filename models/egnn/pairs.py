@@ -22,6 +22,12 @@ class Pairs(Protocol):
     def senders(self, values: Tensor) -> Tensor:
         """Node values seen by the sender of each pair."""
 
+    def joined(self, pair: Tensor, receiver: Tensor, sender: Tensor) -> Tensor:
+        """`pair` `[pairs, c]` plus the values of its receiver and of its sender, both `[nodes, c]`.
+
+        `pair` is overwritten where no gradient needs it; the caller has no further use for it.
+        """
+
     def total(self, values: Tensor) -> Tensor:
         """Sum of pair values `[pairs, c]` over the senders of each receiver: `[nodes, c]`."""
 
@@ -33,6 +39,13 @@ class Pairs(Protocol):
 
         Always in the precision of `directions`: rounded coordinates would break the equivariance.
         """
+
+
+def accumulated(sum_so_far: Tensor, values: Tensor) -> Tensor:
+    """The sum of both, in the memory of the first where no gradient needs it."""
+    if sum_so_far.requires_grad or values.requires_grad:
+        return sum_so_far + values
+    return sum_so_far.add_(values)
 
 
 class DensePairs:
@@ -54,6 +67,9 @@ class DensePairs:
 
     def senders(self, values: Tensor) -> Tensor:
         return values.unsqueeze(-3)
+
+    def joined(self, pair: Tensor, receiver: Tensor, sender: Tensor) -> Tensor:
+        return accumulated(accumulated(pair, self.receivers(receiver)), self.senders(sender))
 
     def total(self, values: Tensor) -> Tensor:
         return self.weighted_total(self.keep.to(values.dtype), values)
@@ -85,6 +101,13 @@ class UndirectedPairs:
     def senders(self, values: Tensor) -> Tensor:
         return values.index_select(-2, self.j)
 
+    def joined(self, pair: Tensor, receiver: Tensor, sender: Tensor) -> Tensor:
+        if receiver is sender and receiver.dim() == 3 and not pair.requires_grad:
+            # One product with the incidence matrix beats two gathers and two sums; not so with their gradients.
+            ends = self.incidence.T.to(receiver.dtype).expand(len(receiver), -1, -1)
+            return pair.baddbmm_(ends, receiver)
+        return accumulated(accumulated(pair, self.receivers(receiver)), self.senders(sender))
+
     def total(self, values: Tensor) -> Tensor:
         total: Tensor = self.incidence.to(values.dtype) @ values
         return total
@@ -112,6 +135,9 @@ class SparsePairs:
 
     def senders(self, values: Tensor) -> Tensor:
         return values[self.sender]
+
+    def joined(self, pair: Tensor, receiver: Tensor, sender: Tensor) -> Tensor:
+        return accumulated(accumulated(pair, self.receivers(receiver)), self.senders(sender))
 
     def total(self, values: Tensor) -> Tensor:
         out = values.new_zeros(self.n_nodes, values.shape[-1])
