@@ -34,7 +34,8 @@ def speed(
     """Molecules per second."""
     torch.set_flush_denormal(flush)
     torch.manual_seed(0)
-    model = EDM({**recipe.model, "network": {**recipe.model["network"], **network}, "elements": [1, 6, 7, 8, 9], "sizes": {str(ATOMS): 1}})  # fmt: skip
+    chosen = {**recipe.model["network"], **network}
+    model = EDM({**recipe.model, "network": chosen, "elements": [1, 6, 7, 8, 9], "sizes": {str(ATOMS): 1}})
     if compiled:
         compile_blocks(model)
     optimizers = make_optimizers(replace(recipe.optimizer, kind=kind), model)

@@ -87,4 +87,3 @@ def load_recipe(name_or_path: str) -> Recipe:
     except ValidationError as error:
         faults = [f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()]
         raise ConfigError(f"recipe {path.name}: {'; '.join(faults)}.") from error
-

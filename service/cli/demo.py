@@ -14,7 +14,7 @@ import typer
 
 from service.cli.display import molecule_table, notes, output, wait_with_bar
 from service.cli.drawing import draw_grid
-from service.cli.exits import DEBUG_VARIABLE
+from service.cli.exits import DEBUG_VARIABLE, CommandError
 from service.cli.stack import Stack, running
 from service.client import Equimol, Molecule
 from workers.settings import Settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console
 from rich.progress import (
@@ -14,6 +14,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 from rich.table import Column, Table
+from rich.text import Text
 
 from service.client import Job, JobHandle, Molecule
 
@@ -71,14 +72,25 @@ def molecule_table(molecules: Iterable[Molecule]) -> Table:
             continue
         rows.append(_cells(molecule))
     names = [name for name in _COLUMNS if any(row[name] for row in rows)] or ["#"]
-    columns = [Column(name, no_wrap=True) for name in names]
+    # On a narrow terminal only the long texts give way.
+    columns = [
+        Column(name, no_wrap=True, overflow="ellipsis")
+        if name in _LONG
+        else Column(name, no_wrap=True, min_width=_width(name, rows))
+        for name in names
+    ]
     table = Table(*columns, caption=f"and {more} more" if more else None)
     for row in rows:
         table.add_row(*(row[name] for name in names))
     return table
 
 
-_COLUMNS = ("#", "formula", "atoms", "valid", "connected", "log p", "SMILES", "why not")
+_LONG = ("SMILES", "why not")
+_COLUMNS = ("#", "formula", "atoms", "valid", "one piece", "log p", "SMILES", "why not")
+
+
+def _width(name: str, rows: Sequence[Mapping[str, str]]) -> int:
+    return max(len(name), *(Text.from_markup(row[name]).cell_len for row in rows))
 
 
 def _cells(molecule: Molecule) -> dict[str, str]:
@@ -90,7 +102,7 @@ def _cells(molecule: Molecule) -> dict[str, str]:
         "formula": molecule.formula or "",
         "atoms": "" if molecule.n_atoms is None else str(molecule.n_atoms),
         "valid": _yes_no(molecule.valid),
-        "connected": _yes_no(molecule.connected),
+        "one piece": _yes_no(molecule.connected),
         "log p": score,
         "SMILES": molecule.smiles or "",
         "why not": ", ".join(dict.fromkeys(reason.code for reason in molecule.reasons)),

@@ -134,16 +134,19 @@ class ScoreRequest(InputRequest):
         default=None,
         ge=1,
         le=1_000,
-        description="Random draws per molecule; default 64 for the bound, else 4.",
+        description="Random draws per molecule; default 32 for the bound, else 4.",
     )
 
     @property
     def effective_draws(self) -> int:
         """The draws asked for, or the method's default."""
-        return self.draws or (64 if self.method == "bound" else 4)
+        return self.draws or (32 if self.method == "bound" else 4)
 
     def evaluations_per_item(self) -> int:
-        return self.effective_draws * (2 if self.method == "bound" else 2 * FLOW_STEPS)
+        draws = self.effective_draws
+        if self.method == "bound":  # one call a draw, and some for the last noise level
+            return draws + max(min(draws, 2), draws // 8)
+        return draws * 2 * FLOW_STEPS
 
 
 CAPABILITIES: dict[str, type[JobRequest]] = {"sample": SampleRequest, "score": ScoreRequest}
