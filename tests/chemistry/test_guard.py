@@ -10,6 +10,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 
 import billiard
 import pytest
@@ -58,13 +59,12 @@ def test_errors_of_the_function_are_raised_here_and_the_child_lives_on(guard):
     assert guard.call(os.getpid) == child
 
 
-def only_here():
-    """Cannot be found by name in a child."""
-
-
-def test_a_function_that_the_child_cannot_import_is_an_error_that_names_it(guard):
-    with pytest.raises((ImportError, AttributeError), match=r"tests|test_guard|only_here"):
-        guard.call(only_here)
+def test_a_function_that_the_child_cannot_import_is_an_error_that_names_it(guard, monkeypatch):
+    nowhere = ModuleType("only_here")
+    exec("def function(): pass", nowhere.__dict__)
+    monkeypatch.setitem(sys.modules, "only_here", nowhere)  # a module that no child can find on disk
+    with pytest.raises((ImportError, AttributeError), match="only_here"):
+        guard.call(nowhere.function)
     assert guard.call(abs, -3) == 3
 
 

@@ -16,7 +16,7 @@ def keyed():
     """A service with four keys, and the keys by name."""
     import shutil
 
-    from conftest import Service, make_folder
+    from .conftest import Service, make_folder
 
     folder = make_folder()
     pairs = {
