@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -135,7 +136,7 @@ def _drop_chains(chains: set[tuple[str, str]]) -> None:
 
 def _rules(table: str) -> list[list[str]]:
     done = subprocess.run(["iptables", "-t", table, "-S"], capture_output=True, text=True, check=False)
-    return [line.replace('"', "").split() for line in done.stdout.splitlines() if line]
+    return [shlex.split(line) for line in done.stdout.splitlines() if line]
 
 
 def _iptables(table: str, *words: str) -> None:
