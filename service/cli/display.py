@@ -73,10 +73,13 @@ def molecule_table(molecules: Iterable[Molecule]) -> Table:
         rows.append(_cells(molecule))
     names = [name for name in _COLUMNS if any(row[name] for row in rows)] or ["#"]
     # On a narrow terminal only the long texts give way.
+    widths = {name: _width(name, rows) for name in names}
+    fixed = sum(width + 3 for name, width in widths.items() if name not in _LONG) + 1
+    room = (output.width - fixed) // max(1, sum(name in _LONG for name in names)) - 3
     columns = [
-        Column(name, no_wrap=True, overflow="ellipsis")
+        Column(name, no_wrap=True, max_width=max(8, room))
         if name in _LONG
-        else Column(name, no_wrap=True, min_width=_width(name, rows))
+        else Column(name, no_wrap=True, min_width=widths[name])
         for name in names
     ]
     table = Table(*columns, caption=f"and {more} more" if more else None)
