@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,9 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
+from torch_geometric.data import Batch, Data
 
+from models.core.precision import network_autocast
 from models.core.random import generator
 from models.edm.model import EDM
 from models.training.loop import compile_blocks
@@ -29,7 +32,14 @@ ATOMS, BUCKET = 18, 64
 
 
 def speed(
-    recipe: Recipe, *, network: dict[str, Any], compiled: bool, flush: bool, kind: str, steps: int
+    recipe: Recipe,
+    *,
+    network: dict[str, Any],
+    compiled: bool,
+    flush: bool,
+    kind: str,
+    bfloat16: bool,
+    steps: int,
 ) -> float:
     """Molecules per second."""
     torch.set_flush_denormal(flush)
@@ -42,11 +52,13 @@ def speed(
     source = generator(0, "benchmark")
     numbers = torch.tensor([1, 6, 7, 8, 9])[torch.randint(0, 5, (BUCKET, ATOMS), generator=source)]
     positions = 1.7 * torch.randn(BUCKET, ATOMS, 3, generator=source)
+    batch = Batch.from_data_list([Data(z=z, pos=x) for z, x in zip(numbers, positions, strict=True)])
     per_step = recipe.batch // BUCKET
 
     def step() -> None:
         for _ in range(per_step):
-            losses = model.loss(numbers, positions, options=recipe.loss, generator=source)
+            with network_autocast(torch.device("cpu")) if bfloat16 else nullcontext():
+                losses = model.loss(batch, options=recipe.loss, generator=source)
             (losses["loss"].sum() / recipe.batch).backward()
         for optimizer in optimizers:
             optimizer.step()
@@ -64,13 +76,22 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3, help="optimizer steps timed for each row")
     options = parser.parse_args()
     recipe = load_recipe("edm-qm9")
-    shipped: dict[str, Any] = {"network": {}, "compiled": True, "flush": True, "kind": "muon"}
+    shipped: dict[str, Any] = {
+        "network": {},
+        "compiled": True,
+        "flush": True,
+        "kind": "muon",
+        "bfloat16": True,
+    }
     rows = {
         "as in the recipe": {},
         "AdamW instead of Muon": {"kind": "adamw"},
+        "float32 throughout": {"bfloat16": False},
         "without compilation": {"compiled": False},
         "without compilation, denormals kept": {"compiled": False, "flush": False},
         "without compilation, directed messages": {"compiled": False, "network": {"symmetric": False}},
+        "192 wide, 8 layers": {"network": {"width": 192, "layers": 8}},
+        "messages 128 wide": {"network": {"message_width": 128}},
     }
     print(f"{torch.get_num_threads()} thread(s), {BUCKET} molecules of {ATOMS} atoms")
     for name, change in rows.items():

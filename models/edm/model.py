@@ -92,10 +92,15 @@ class EDM(nn.Module):
         return next(self.parameters()).device
 
     def loss(
-        self, numbers: Tensor, positions: Tensor, *, options: Mapping[str, Any], generator: torch.Generator
+        self, batch: Any, *, options: Mapping[str, Any], generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Losses of a size bucket, each `[b]`: `loss` is their weighted sum, the others are for the log."""
+        """Losses of a size bucket, each `[b]`: `loss` is their weighted sum, the others are for the log.
+
+        batch: torch-geometric, b molecules of one size with `z` and `pos` (in Angstrom).
+        """
         chosen = LossOptions.from_dict(options)
+        b = batch.num_graphs
+        numbers, positions = batch.z.view(b, -1), batch.pos.view(b, -1, 3)
         position, element = denoising_loss(
             self.denoiser, numbers, positions, options=chosen, generator=generator
         )

@@ -7,14 +7,13 @@ from typing import Any
 
 from torch import nn
 
+from models.training.data import TrainingData
 from models.training.recipe import Recipe
 from models.training.state import Progress
-from models.weights.files import SYMBOLS
 
 
-def new_card(recipe: Recipe, model: nn.Module, data: Any, progress: Progress) -> dict[str, Any]:
+def new_card(recipe: Recipe, model: nn.Module, data: TrainingData, progress: Progress) -> dict[str, Any]:
     """Everything a card says before the model is evaluated."""
-    histogram = data.size_histogram()
     return {
         "id": recipe.name,
         "family": recipe.family,
@@ -23,16 +22,14 @@ def new_card(recipe: Recipe, model: nn.Module, data: Any, progress: Progress) ->
         "papers": list(recipe.papers),
         "licence": "MIT",
         "capabilities": list(recipe.capabilities),
-        "elements": [SYMBOLS.get(int(number), f"Z{number}") for number in data.elements],
-        "size_range": [min(histogram), max(histogram)],
-        "size_histogram": {str(n): int(count) for n, count in histogram.items()},
+        **data.card(),
         "config": model.config,
         "defaults": recipe.defaults,
         "training": {
             "recipe": recipe.name,
             "data": recipe.data,
             "data_sha256": data.content_hash,
-            "data_molecules": len(data),
+            "data_items": len(data),
             **asdict(progress),
             "batch": recipe.batch,
             "ema": recipe.ema,

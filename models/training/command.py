@@ -11,8 +11,8 @@ import torch
 import torch.distributed as dist
 import typer
 
-from chemistry.datasets import load_dataset
 from models.training.card import new_card
+from models.training.data import training_data
 from models.training.loop import Run
 from models.training.loop import train as run_training
 from models.training.recipe import Recipe, load_recipe
@@ -53,7 +53,7 @@ def train(
     if cooldown is not None:
         chosen = replace(chosen, optimizer=replace(chosen.optimizer, cooldown=cooldown))
     folder = out or Path("runs") / chosen.name
-    molecules_to_learn = load_dataset(chosen.data, "train")
+    molecules_to_learn = training_data(chosen.data, "train")
     torch.manual_seed(chosen.seed)  # initial weights only; all other randomness has generators of its own
     build: Any = family_class(chosen.family)
     model = build(build.config_for(chosen.model, molecules_to_learn))

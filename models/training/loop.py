@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from models.core.errors import DivergedError
 from models.core.precision import fast_cpu_arithmetic, network_autocast
 from models.core.random import generator
 from models.egnn.layers import Block
-from models.training.data import SizeBuckets, bucket_loader
+from models.training.data import TrainingData
 from models.training.log import TrainingLog
 from models.training.optimizer import make_optimizers
 from models.training.recipe import Optimizer, Recipe
@@ -30,10 +30,8 @@ from models.training.state import Average, Progress, load_state, save_state
 class Trainable(Protocol):
     """What the loop needs of a model."""
 
-    def loss(
-        self, numbers: Tensor, positions: Tensor, *, options: dict[str, Any], generator: torch.Generator
-    ) -> dict[str, Tensor]:
-        """Losses of a size bucket, each `[b]`."""
+    def loss(self, batch: Any, *, options: dict[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
+        """Losses of a batch, each `[b]`: `loss` is minimized, the others are for the log."""
 
 
 @dataclass
@@ -98,7 +96,7 @@ class Stop:
 def train(
     recipe: Recipe,
     model: nn.Module,
-    data: Any,
+    data: TrainingData,
     run: Run,
     *,
     after_checkpoint: Callable[[Progress, dict[str, Tensor]], None] | None = None,
@@ -117,15 +115,14 @@ def train(
         progress = load_state(checkpoint, model, average, optimizers)
     if recipe.compile:
         compile_blocks(model)
-    buckets = SizeBuckets(
-        data.sizes, recipe.bucket, recipe.seed, start=progress.buckets, process=rank, processes=processes
-    )
-    batches: Iterator[Any] = iter(bucket_loader(data, buckets))
     device = next(model.parameters()).device
     per_step = recipe.batch // recipe.bucket
     per_process = per_step // processes
     if per_process * processes != per_step:
         raise ValueError(f"{per_step} buckets a step cannot be shared by {processes} processes.")
+    batches = data.batches(
+        recipe.bucket, recipe.seed, start=progress.buckets, process=rank, processes=processes
+    )
     log = TrainingLog(run.folder, total=recipe.molecules) if rank == 0 else None
     started = saved = time.monotonic()
     before = progress.seconds
@@ -138,9 +135,7 @@ def train(
                 b = batch.num_graphs
                 source = generator(recipe.seed, f"step {progress.step} part {rank * per_process + k}")
                 with network_autocast(device):
-                    losses = model.loss(
-                        batch.z.view(b, -1), batch.pos.view(b, -1, 3), options=recipe.loss, generator=source
-                    )  # type: ignore[operator]
+                    losses = model.loss(batch, options=recipe.loss, generator=source)  # type: ignore[operator]
                 (losses["loss"].sum() / recipe.batch).backward()
                 seen += b
                 for name, value in losses.items():

@@ -22,7 +22,8 @@ import torch
 
 from models.core.errors import CheckpointError, ConfigError, DivergedError
 from models.edm.model import EDM
-from models.training.data import SizeBuckets
+from models.training.data.buckets import SizeBuckets
+from models.training.data.molecules import MoleculeData
 from models.training.loop import Run, learning_rate, train
 from models.training.recipe import Optimizer, Recipe, load_recipe
 from models.training.state import Average
@@ -38,18 +39,19 @@ def small_data(count: int = 60, seed: int = 0) -> Any:
         positions=rng.normal(size=(offsets[-1], 3)).astype(np.float32),
         offsets=offsets,
         sizes=sizes,
-        __len__=lambda: count,
     )
 
 
-class Molecules:
+class Few(SimpleNamespace):
     """The same with a length."""
-
-    def __init__(self, seed: int = 0) -> None:
-        self.__dict__.update(vars(small_data(seed=seed)))
 
     def __len__(self) -> int:
         return len(self.sizes)
+
+
+def Molecules(seed: int = 0) -> Any:  # noqa: N802 - stands for a class of data
+    """Small molecules as the training loop draws them."""
+    return MoleculeData(Few(**vars(small_data(seed=seed))))  # type: ignore[arg-type]
 
 
 RECIPE = Recipe(
@@ -111,10 +113,11 @@ def test_the_time_limit_ends_a_run(make_edm: Callable[..., EDM], tmp_path: Path)
 
 def test_training_lowers_the_loss_and_writes_its_log(make_edm: Callable[..., EDM], tmp_path: Path) -> None:
     data = Molecules()  # one rigid molecule, many times: there is something to learn
-    data.sizes, data.offsets = np.full(60, 4), np.arange(0, 241, 4)
-    data.numbers = np.tile(np.array([6, 1, 1, 8], dtype=np.uint8), 60)
+    few: Any = data.molecules
+    few.sizes, few.offsets = np.full(60, 4), np.arange(0, 241, 4)
+    few.numbers = np.tile(np.array([6, 1, 1, 8], dtype=np.uint8), 60)
     corners = [[1.0, 1.0, 1.0], [1.0, -1.0, -1.0], [-1.0, 1.0, -1.0], [-1.5, -1.5, 1.5]]
-    data.positions = np.tile(np.array(corners, dtype=np.float32), (60, 1))
+    few.positions = np.tile(np.array(corners, dtype=np.float32), (60, 1))
     recipe = replace(RECIPE, molecules=16 * 100, ema=0.0, optimizer=Optimizer(learning_rate=3e-3, warmup=1))
     train(recipe, make_edm(), data, Run(tmp_path))
     with (tmp_path / "log.csv").open(encoding="utf-8") as file:
@@ -138,7 +141,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(
     train(replace(RECIPE, molecules=32), make_edm(), Molecules(), Run(tmp_path))
     kept = (tmp_path / "checkpoint.safetensors").read_bytes()
     data = Molecules()
-    data.positions[:] = np.nan
+    data.molecules.positions[:] = np.nan
     with pytest.raises(DivergedError, match="step 2"):
         train(RECIPE, make_edm(), data, Run(tmp_path, resume=True))
     assert (tmp_path / "checkpoint.safetensors").read_bytes() == kept

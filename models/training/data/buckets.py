@@ -1,35 +1,10 @@
-"""Molecules as torch-geometric graphs, drawn in size buckets."""
+"""The order in which items are drawn: buckets of equal size, a pure function of the seed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import numpy as np
-import torch
-from torch_geometric.data import Data, Dataset
-from torch_geometric.loader import DataLoader
-
-from chemistry.datasets import MoleculeDataset
-
-
-class MoleculeGraphs(Dataset):  # type: ignore[misc]  # torch-geometric is untyped
-    """A data set whose items are torch-geometric `Data` with `z` `[n]` (atomic numbers) and `pos` `[n, 3]`."""
-
-    def __init__(self, molecules: MoleculeDataset) -> None:
-        super().__init__()
-        self.molecules = molecules
-        self.offsets = np.asarray(molecules.offsets)
-
-    def len(self) -> int:
-        return len(self.molecules)
-
-    def get(self, idx: int) -> Data:
-        atoms = slice(int(self.offsets[idx]), int(self.offsets[idx + 1]))
-        # The arrays are mapped read-only; a tensor needs its own memory.
-        return Data(
-            z=torch.from_numpy(self.molecules.numbers[atoms].astype(np.int64)),
-            pos=torch.from_numpy(np.array(self.molecules.positions[atoms], dtype=np.float32)),
-        )
 
 
 class SizeBuckets:
@@ -72,8 +47,3 @@ class SizeBuckets:
                 if k % self.processes == self.process:
                     yield indices
             position += self.per_epoch - offset
-
-
-def bucket_loader(molecules: MoleculeDataset, buckets: SizeBuckets) -> DataLoader:
-    """torch-geometric's loader over size buckets; every batch reshapes to a dense `[b, n, ...]`."""
-    return DataLoader(MoleculeGraphs(molecules), batch_sampler=buckets)
