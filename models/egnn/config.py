@@ -20,7 +20,10 @@ class EGNNConfig:
     distance_offset: c in (x_i - x_j) / (d_ij + c). divisor: sums over neighbors are divided by it. normalize:
     LayerNorm of the node features before each block. symmetric: the message of (i, j) is that of (j, i), which
     halves the pairs of a dense bucket. radial: Gaussians that describe a distance, on
-    0..radial_cutoff; 0 means the squared distance alone, as published.
+    0..radial_cutoff; 0 means the squared distance alone, as published. input_distance: every block also sees the
+    distances of the network's input. moves: whether positions are updated; where they are not (property
+    prediction) there is but one distance. velocity: a velocity given with the positions is added to every
+    displacement, times a factor read from the node. edge_inputs: channels of features given for each pair.
     """
 
     inputs: int
@@ -39,6 +42,10 @@ class EGNNConfig:
     symmetric: bool = True
     radial: int = 16
     radial_cutoff: float = 6.0
+    input_distance: bool = True
+    moves: bool = True
+    velocity: bool = False
+    edge_inputs: int = 0
 
     def __post_init__(self) -> None:
         for name in ("inputs", "outputs", "width", "message_width", "layers", "sublayers"):
@@ -55,6 +62,10 @@ class EGNNConfig:
             )
         if self.divisor <= 0 or self.distance_offset < 0:
             raise ConfigError("EGNN: divisor must be positive and distance_offset not negative.")
+        if self.edge_inputs < 0:
+            raise ConfigError(f"EGNN: edge_inputs is {self.edge_inputs}, but it cannot be negative.")
+        if self.velocity and not self.moves:
+            raise ConfigError("EGNN: a velocity moves the positions; set moves, or leave velocity out.")
 
     @classmethod
     def published_edm(cls, channels: int, width: int = 256, layers: int = 9) -> Self:
@@ -63,6 +74,29 @@ class EGNNConfig:
             inputs=channels, outputs=channels, width=width, message_width=width, layers=layers,
             coordinates_from="features", coordinate_hidden=1, coordinate_range=15.0, divisor=1.0,
             normalize=False, symmetric=False, radial=0,
+        )  # fmt: skip
+
+    @classmethod
+    def published_enf(
+        cls, inputs: int, outputs: int, width: int = 64, layers: int = 6, *,
+        attention: bool = True, bounded: bool = True, input_distance: bool = True,
+    ) -> Self:  # fmt: skip
+        """The networks of the published E-NF (arXiv 2105.09016, appendix, and their code): displacements from the
+        gated messages, bounded by 15 / layers; the dequantizer's has no gate, no bound and no input distances.
+        """
+        return cls(
+            inputs=inputs, outputs=outputs, width=width, message_width=width, layers=layers, attention=attention,
+            coordinates_from="messages", coordinate_hidden=1,
+            coordinate_range=15.0 / layers if bounded else None, divisor=1.0,
+            normalize=False, symmetric=False, radial=0, input_distance=input_distance,
+        )  # fmt: skip
+
+    @classmethod
+    def published_property(cls, inputs: int, width: int = 128, layers: int = 7) -> Self:
+        """The network of the published property models (arXiv 2102.09844, section 5.3, and their code)."""
+        return cls(
+            inputs=inputs, outputs=width, width=width, message_width=width, layers=layers, divisor=1.0,
+            normalize=False, symmetric=False, radial=0, moves=False,
         )  # fmt: skip
 
     @classmethod

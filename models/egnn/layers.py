@@ -131,19 +131,38 @@ class SquaredDistance(nn.Module):
         return squared
 
 
+class Carry(nn.Module):
+    """The factor of the velocity in a displacement, read from the node's features (equation 7)."""
+
+    def __init__(self, config: EGNNConfig) -> None:
+        super().__init__()
+        self.first = nn.Linear(config.width, config.width)
+        self.second = nn.Linear(config.width, 1)
+
+    def forward(self, h: Tensor) -> Tensor:
+        factor: Tensor = self.second(silu(self.first(h)))
+        return factor
+
+
 class Block(nn.Module):
     """Message passing, then one coordinate update; edge features and directions come from the block's input."""
 
     def __init__(self, config: EGNNConfig, edge_features: int) -> None:
         super().__init__()
         self.interactions = nn.ModuleList(Interaction(config, edge_features) for _ in range(config.sublayers))
-        self.displacement = Displacement(config, edge_features)
+        self.displacement = Displacement(config, edge_features) if config.moves else None
+        self.carry = Carry(config) if config.velocity else None
         self.divisor = config.divisor
 
-    def forward(self, h: Tensor, e: Tensor, direction: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
-        """Updated features and the displacement of every node."""
+    def forward(
+        self, h: Tensor, e: Tensor, direction: Tensor | None, pairs: Pairs, velocity: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Updated features and the displacement of every node (None where nodes do not move)."""
         m, gate = h, None
         for interaction in self.interactions:
             h, m, gate = cast("tuple[Tensor, Tensor, Tensor | None]", interaction(h, e, pairs))
+        if self.displacement is None or direction is None:
+            return h, None
         c = self.displacement(h, m, gate, e, pairs)
-        return h, pairs.displacement(c.to(direction.dtype), direction) / self.divisor
+        moved = pairs.displacement(c.to(direction.dtype), direction) / self.divisor
+        return h, moved if self.carry is None or velocity is None else moved + self.carry(h) * velocity
