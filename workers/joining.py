@@ -10,6 +10,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from pathlib import PurePath
 from typing import Any
 
 from workers.files import HashingWriter, ResultFiles
@@ -19,40 +20,12 @@ from workers.shardfiles import TEXTS, read_rows
 
 ROWS = "rows.jsonl"
 MEDIA_TYPES = {
-    "molecules.sdf": "chemical/x-mdl-sdfile",
-    "molecules.xyz": "chemical/x-xyz",
-    "molecules.smi": "chemical/x-daylight-smiles",
-    "molecules.csv": "text/csv",
-    "scores.csv": "text/csv",
-    "manifest.json": "application/json",
+    ".sdf": "chemical/x-mdl-sdfile",
+    ".xyz": "chemical/x-xyz",
+    ".smi": "chemical/x-daylight-smiles",
+    ".csv": "text/csv",
+    ".json": "application/json",
 }
-CSV_COLUMNS = (
-    "index",
-    "accepted",
-    "title",
-    "smiles",
-    "inchikey",
-    "formula",
-    "n_atoms",
-    "valid",
-    "connected",
-    "stable",
-    "log_likelihood",
-    "standard_error",
-    "kind",
-    "reasons",
-)
-SCORE_COLUMNS = (
-    "index",
-    "title",
-    "smiles",
-    "n_atoms",
-    "log_likelihood",
-    "standard_error",
-    "kind",
-    "draws",
-    "reasons",
-)
 
 
 def finished_rows(files: ResultFiles, job_id: str, shards: Iterable[ShardRecord]) -> Iterator[dict[str, Any]]:
@@ -104,37 +77,36 @@ def join(
     Memory does not grow with the job. `alive` is called for every row.
     """
     with ExitStack() as stack:
-        scores = job.capability == "score"
-        names = [
-            "molecules.sdf",
-            "molecules.xyz",
-            "molecules.smi",
-            "molecules.csv",
-            *(["scores.csv"] if scores else []),
-        ]
+        texts = {kind: f"molecules.{kind}" for kind in request.texts}
+        names = [*texts.values(), *(table.name for table in request.tables)]
         out = {name: stack.enter_context(files.write(job.id, f"{folder}/{name}")) for name in (ROWS, *names)}
-        out["molecules.csv"].write(_csv_line(CSV_COLUMNS))
-        if scores:
-            out["scores.csv"].write(_csv_line(SCORE_COLUMNS))
+        for table in request.tables:
+            out[table.name].write(_csv_line(table.columns))
         accepted = 0
         copier = _Copier(files, job.id, stack)
         for row in accepting(finished_rows(files, job.id, shards), request):
             alive()
             out[ROWS].write(json.dumps(row, separators=(",", ":")).encode() + b"\n")
-            out["molecules.csv"].write(_csv_line(_cells(row, CSV_COLUMNS)))
-            if scores:
-                out["scores.csv"].write(_csv_line(_cells(row, SCORE_COLUMNS)))
-            if row["accepted"]:
-                accepted += 1
-                copier.copy(row, "sdf", out["molecules.sdf"])
-                copier.copy(row, "xyz", out["molecules.xyz"])
-                if row.get("smiles"):
-                    out["molecules.smi"].write(f"{row['smiles']} {row['index']}\n".encode())
+            for table in request.tables:
+                out[table.name].write(_csv_line(_cells(row, table.columns)))
+            if not row["accepted"]:
+                continue
+            accepted += 1
+            for kind, name in texts.items():
+                if kind != "smi":
+                    copier.copy(row, kind, out[name])
+                elif row.get("smiles"):
+                    out[name].write(f"{row['smiles']} {row['index']}\n".encode())
     listed = [
-        ResultFile(name=name, bytes=out[name].bytes, sha256=out[name].sha256, media_type=MEDIA_TYPES[name])
+        ResultFile(name=name, bytes=out[name].bytes, sha256=out[name].sha256, media_type=media_type(name))
         for name in names
     ]
     return listed, accepted
+
+
+def media_type(name: str) -> str:
+    """The media type of a job's file."""
+    return MEDIA_TYPES[PurePath(name).suffix]
 
 
 class _Copier:
@@ -163,7 +135,14 @@ class _Copier:
 
 def _cells(row: dict[str, Any], columns: Iterable[str]) -> list[Any]:
     reasons = ";".join(reason["code"] for reason in row.get("reasons", ()))
-    return [reasons if name == "reasons" else row.get(name, "") for name in columns]
+    return [reasons if name == "reasons" else _value(row, name) for name in columns]
+
+
+def _value(row: Any, path: str) -> Any:
+    """The field at a dotted path; "" where there is none."""
+    for name in path.split("."):
+        row = row.get(name, "") if isinstance(row, dict) else ""
+    return row
 
 
 def _csv_line(cells: Iterable[Any]) -> bytes:

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from workers.files import ResultFiles
-from workers.joining import MEDIA_TYPES
+from workers.joining import media_type
 from workers.problems import Validation
 from workers.records import JobRecord, ResultFile, ShardRecord
 from workers.version import __version__
@@ -31,7 +31,7 @@ def write_manifest(
     data = json.dumps(document, indent=2).encode() + b"\n"
     name = "manifest.json"
     digest = files.write_bytes(job.id, f"{folder}/{name}", data)
-    return ResultFile(name=name, bytes=len(data), sha256=digest, media_type=MEDIA_TYPES[name])
+    return ResultFile(name=name, bytes=len(data), sha256=digest, media_type=media_type(name))
 
 
 def build_manifest(

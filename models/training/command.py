@@ -58,7 +58,7 @@ def train(
     build: Any = family_class(chosen.family)
     model = build(build.config_for(chosen.model, molecules_to_learn))
     run = Run(folder, (time_limit or float("inf")) * 60, resume=resume)
-    watch = SampleWatch(model.config, folder, minutes=sample_every) if sample_every else None
+    watch = SampleWatch(chosen.family, model.config, folder, minutes=sample_every) if sample_every else None
     progress = run_training(chosen, model, molecules_to_learn, run, after_checkpoint=watch)
     if not dist.is_initialized() or dist.get_rank() == 0:
         save_model(model, new_card(chosen, model, molecules_to_learn, progress), folder)

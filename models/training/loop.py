@@ -22,7 +22,7 @@ from models.core.random import generator
 from models.egnn.layers import Block
 from models.training.data import TrainingData
 from models.training.log import TrainingLog
-from models.training.optimizer import make_optimizers
+from models.training.optimizer import make_optimizers, set_rate
 from models.training.recipe import Optimizer, Recipe
 from models.training.state import Average, Progress, load_state, save_state
 
@@ -148,9 +148,8 @@ def train(
                     "Resume with a lower learning rate."
                 )
             rate = learning_rate(recipe.optimizer, progress.molecules, recipe.molecules)
+            set_rate(optimizers, rate)
             for optimizer in optimizers:
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
             progress.step += 1

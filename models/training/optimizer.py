@@ -25,8 +25,8 @@ def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
 def make_optimizers(options: Optimizer, model: nn.Module) -> list[TorchOptimizer]:
     """The optimizers that together own every parameter of `model`.
 
-    Muon (Jordan et al., 2024) orthogonalizes the momentum of a matrix; its step is scaled to AdamW's, so that one
-    learning rate serves both. Raises ConfigError for an unknown kind.
+    Muon (Jordan et al., 2024) orthogonalizes the momentum of a matrix; its step is scaled to the size of AdamW's and
+    then by `matrix_rate`. Raises ConfigError for an unknown kind.
     """
     matrices: list[nn.Parameter] = []
     out: list[TorchOptimizer] = []
@@ -41,6 +41,7 @@ def make_optimizers(options: Optimizer, model: nn.Module) -> list[TorchOptimizer
                 adjust_lr_fn="match_rms_adamw",
             )
         )
+        out[0].param_groups[0]["share"] = options.matrix_rate
     elif options.kind != "adamw":
         raise ConfigError(f"optimizer kind is {options.kind!r}; choose 'adamw' or 'muon'.")
     owned = {id(parameter) for parameter in matrices}
@@ -55,6 +56,13 @@ def make_optimizers(options: Optimizer, model: nn.Module) -> list[TorchOptimizer
         )
     )
     return out
+
+
+def set_rate(optimizers: list[TorchOptimizer], rate: float) -> None:
+    """Give every group its share of the learning rate."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group.get("share", 1.0)
 
 
 def state_of(optimizers: list[TorchOptimizer], parameter: Tensor) -> dict[str, Tensor]:

@@ -19,12 +19,13 @@ FOLDER = Path(__file__).parent / "recipes"
 class Optimizer:
     """AdamW, or Muon for hidden matrices beside AdamW for the rest (`kind`), on `learning_rate`, warmed up over
     `warmup` molecules, constant, then linear to zero over the last `cooldown` molecules; gradients are clipped at
-    norm `clip`, `momentum` is Muon's.
+    norm `clip`. `momentum` and `matrix_rate`, the learning rate of matrices as a multiple of the others', are Muon's.
     """
 
     kind: str = "adamw"
     learning_rate: float = 1e-3
     momentum: float = 0.95
+    matrix_rate: float = 1.0
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
     clip: float = 1.0

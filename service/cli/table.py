@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "worker": ("workers.commands:worker", "Run a worker alone, for deployments with several machines."),
     "train": ("models.training.command:train", "Train a model from a recipe."),
     "evaluate": (
-        "models.training.evaluate_command:evaluate",
+        "models.training.evaluations.command:evaluate",
         "Measure a model and write the metrics into its card.",
     ),
     "data import": ("chemistry.commands:data_import", "Make a data set from your own SDF file."),

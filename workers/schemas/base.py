@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -14,6 +15,29 @@ if TYPE_CHECKING:
 
 Label = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[\w.:/@ +-]+$")]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A CSV file of a job's rows. A column is a field of the row; `a.b` is field b of the object in field a."""
+
+    name: str
+    columns: tuple[str, ...]
+
+
+MOLECULES = Table(
+    "molecules.csv",
+    (
+        "index", "accepted", "title", "smiles", "inchikey", "formula", "n_atoms", "valid", "connected", "stable",
+        "log_likelihood", "standard_error", "kind", "reasons",
+    ),
+)  # fmt: skip
+SCORES = Table(
+    "scores.csv",
+    (
+        "index", "title", "smiles", "n_atoms", "log_likelihood", "standard_error", "kind", "draws", "reasons",
+    ),
+)  # fmt: skip
 
 
 class Limits(Protocol):
@@ -36,6 +60,9 @@ class JobRequest(BaseModel):
 
     needs_model: ClassVar[bool] = True
     default_queue: ClassVar[Literal["interactive", "batch", "cpu"] | None] = None  # None: by size
+
+    tables: ClassVar[tuple[Table, ...]] = (MOLECULES,)  # the CSV files of the job
+    texts: ClassVar[tuple[Literal["sdf", "xyz", "smi"], ...]] = ("sdf", "xyz", "smi")  # the molecules.* files
 
     seed: Seed | None = Field(
         default=None, description="Same seed, same result. Without one the service draws a seed and tells it."

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from workers.problems import TooLarge, Validation
-from workers.schemas.base import InputRequest, JobRequest, Limits
+from workers.schemas.base import MOLECULES, SCORES, InputRequest, JobRequest, Limits, Table
 
 if TYPE_CHECKING:
     from workers.cards import Card
@@ -125,6 +125,8 @@ class SampleRequest(JobRequest):
 
 class ScoreRequest(InputRequest):
     """Log-likelihood of given molecules under the model, in nats, with a standard error."""
+
+    tables: ClassVar[tuple[Table, ...]] = (MOLECULES, SCORES)
 
     method: Literal["bound", "probability-flow"] = Field(
         default="bound",
