@@ -57,7 +57,6 @@ class Series:
 def kernel() -> Tensor:
     """The 3x3 filter of the second table."""
     noise = 0.5 * torch.randn(3, 3, generator=torch.Generator().manual_seed(KERNEL_SEED))
-    noise = 0.5 * noise
     noise[1, 1] += 1
     return noise.to(torch.float64)
 
