@@ -85,13 +85,15 @@ def test_every_record_is_accepted_or_listed_with_a_reason(guard, hard, form):
 
 @pytest.mark.slow
 def test_a_record_that_ends_its_child_spoils_only_itself(hard):
-    # Sixty carbon atoms all bonded to each other: RDKit's reader takes minutes.
+    # Sixty carbon atoms all bonded to each other, more bonds than V2000 can count: RDKit's reader takes minutes.
     n = 60
-    atoms = "".join(f"{i % 4:10.4f}{i // 4 % 4:10.4f}{i // 16:10.4f} C   0  0\n" for i in range(n))
-    pairs = [(i, j) for i in range(1, n + 1) for j in range(1, i)][:990]
-    bonds = "".join(f"{i:3d}{j:3d}  1  0\n" for i, j in pairs)
+    atoms = "".join(f"M  V30 {i + 1} C {i % 4} {i // 4 % 4} {i // 16} 0\n" for i in range(n))
+    pairs = [(i, j) for i in range(1, n + 1) for j in range(1, i)]
+    bonds = "".join(f"M  V30 {k} 1 {i} {j}\n" for k, (i, j) in enumerate(pairs, start=1))
     tangle = (
-        f"tangle\n\n\n{n:3d}{len(pairs):3d}  0  0  0  0  0  0  0  0999 V2000\n{atoms}{bonds}M  END\n$$$$\n"
+        "tangle\n\n\n  0  0  0     0  0            999 V3000\nM  V30 BEGIN CTAB\n"
+        f"M  V30 COUNTS {n} {len(pairs)} 0 0 0\nM  V30 BEGIN ATOM\n{atoms}M  V30 END ATOM\n"
+        f"M  V30 BEGIN BOND\n{bonds}M  V30 END BOND\nM  V30 END CTAB\nM  END\n$$$$\n"
     )
     good = write_sdf(hard["water"])
     with Guard(timeout_seconds=3) as guard:
