@@ -65,6 +65,7 @@ class PropertyData(MoleculeData):
         for name in components:
             terms = difference(name)
             values = sum(sign * self.targets[:, PROPERTIES.index(part)] for part, sign in terms.items())
+            fitted: NDArray[Any]
             if name == "mu":  # a length: nothing but the network's dipole goes into it
                 fitted = np.zeros(features.shape[1])
             else:

@@ -1,0 +1,15 @@
+"""Graphs as points in space, by an EGNN autoencoder (arXiv 2102.09844, section 5.2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def model_class() -> type[nn.Module]:
+    """The class that a card of this family is loaded into; imported on demand, torch is heavy."""
+    from models.egnn_graphs.model import GraphAutoencoder
+
+    return GraphAutoencoder
