@@ -14,6 +14,7 @@ class Likelihood:
     """log p of one molecule in nats, or a bound on it.
 
     standard_error is that of the random draws behind `value`; zero when nothing was drawn. `terms` add up to it.
+    integration_error estimates what a numerical integral adds, in nats; 0 where there is none or none is told.
     """
 
     value: float
@@ -21,3 +22,4 @@ class Likelihood:
     kind: Kind
     draws: int
     terms: Mapping[str, float] = field(default_factory=dict)
+    integration_error: float = 0.0

@@ -6,6 +6,7 @@ every row accepts, rejects and ends on its own; rows that have arrived take no f
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -55,14 +56,16 @@ TABLEAUS: dict[str, Tableau] = {
 
 @dataclass(frozen=True)
 class Solver:
-    """How to integrate: adaptively to a `tolerance` (relative and absolute, dopri5 only), or in equal `steps`.
+    """How to integrate: adaptively to a `tolerance` (relative and absolute, dopri5 only), or in so many `steps`.
 
-    Exactly one of the two is given. most_calls bounds the slope calls of an adaptive row.
+    Exactly one of the two is given. Steps are equal, or with `refine` equal in log(t + refine), which makes them
+    smaller near t = 0. most_calls bounds the slope calls of an adaptive row.
     """
 
     method: Method = "dopri5"
     tolerance: float | None = None
     steps: int | None = None
+    refine: float | None = None
     most_calls: int = 20_000
 
     def __post_init__(self) -> None:
@@ -74,6 +77,8 @@ class Solver:
             raise ConfigError("a tolerance must be positive and needs the method dopri5.")
         if self.steps is not None and self.steps < 1:
             raise ConfigError(f"steps is {self.steps}, but at least 1 is needed.")
+        if self.refine is not None and (self.refine <= 0 or self.steps is None):
+            raise ConfigError("refine must be positive and belongs to a number of steps.")
 
     def calls(self) -> int | None:
         """Slope calls of a row where that is known beforehand."""
@@ -120,36 +125,49 @@ def solve(
         return slope(t, at, rows)
 
     if solver.steps is not None:
-        return fixed(watched, state, start, end, solver.method, solver.steps)
+        return fixed(watched, state, edges(start, end, solver.steps, solver.refine), solver.method)
     return adaptive(watched, state, start, end, float(solver.tolerance or 0), solver.most_calls)
 
 
-def fixed(slope: Slope, state: Tensor, start: float, end: float, method: str, steps: int) -> Solution:
-    """Equal steps; the same slope calls for every row."""
+def edges(start: float, end: float, steps: int, refine: float | None) -> list[float]:
+    """Where `steps` steps begin and end."""
+    u = torch.linspace(0.0, 1.0, steps + 1, dtype=torch.float64)
+    if refine is None:
+        out = start + (end - start) * u
+    else:
+        low, high = math.log(start + refine), math.log(end + refine)
+        out = (low + (high - low) * u).exp() - refine
+    return [start, *out[1:-1].tolist(), end]
+
+
+def fixed(slope: Slope, state: Tensor, times: list[float], method: str) -> Solution:
+    """Steps between given times; the same slope calls for every row."""
     table = TABLEAUS[method]
-    reuse = bool(table.error)
-    b, width = len(state), (end - start) / steps
+    b = len(state)
     rows = torch.arange(b, device=state.device)
-    total = state.new_zeros(b, 0)
+    total: Tensor | None = None
     calls = 0
-    step = torch.full((b,), width, dtype=torch.float64, device=state.device)
     last: tuple[Tensor, Tensor] | None = None
-    for k in range(steps):
+    for begin, finish in itertools.pairwise(times):
+        step = torch.full((b,), finish - begin, dtype=torch.float64, device=state.device)
         slopes: list[Tensor] = []
         rates: list[Tensor] = []
         for node, weights in zip(table.nodes, table.stages, strict=True):
             if last is not None and not slopes:
                 found = last
             else:
-                t = torch.full((b,), start + (k + node) * width, dtype=state.dtype, device=state.device)
+                time = begin + node * (finish - begin)
+                t = torch.full((b,), time, dtype=state.dtype, device=state.device)
                 found = slope(t, combined(state, step, weights, slopes), rows)
                 calls += 1
             slopes.append(found[0])
             rates.append(found[1])
         state = combined(state, step, table.weights, slopes)
-        total = combined(total if total.shape[1] else torch.zeros_like(rates[0]), step, table.weights, rates)
-        last = (slopes[-1], rates[-1]) if reuse else None
-    return Solution(state, total, torch.full((b,), calls, device=state.device))
+        before = torch.zeros_like(rates[0]) if total is None else total
+        total = combined(before, step, table.weights, rates)
+        last = (slopes[-1], rates[-1]) if table.error else None
+    integrals = state.new_zeros(b, 0) if total is None else total
+    return Solution(state, integrals, torch.full((b,), calls, device=state.device))
 
 
 def row_error(error: Tensor, before: Tensor, after: Tensor, tolerance: float) -> Tensor:

@@ -1,5 +1,6 @@
-"""Weights of the published EDM network in ours: the same layers under other names, the first of each pair network
-split into its receiver, sender and edge parts (layout: e3_diffusion_for_molecules, egnn/egnn_new.py).
+"""Weights of the published EDM and E-NF networks in ours: the same layers under other names, the first of each pair
+network split into its receiver, sender and edge parts (layouts: e3_diffusion_for_molecules, egnn/egnn_new.py;
+en_flows, egnn/gcl.py).
 """
 
 from __future__ import annotations
@@ -89,3 +90,59 @@ def published_config(published: Mapping[str, Tensor], prefix: str = "dynamics.eg
             "attention": f"{prefix}e_block_0.gcl_0.att_mlp.0.weight" in published,
         }
     )
+
+
+def layers_under(published: Mapping[str, Tensor], prefix: str) -> EGNNConfig:
+    """The sizes of a published E-NF network (vgsatorras/en_flows, egnn/gcl.py) under `prefix`, read from its shapes.
+
+    With a gate it is the vector field's, whose displacements are bounded; without, the dequantizer's.
+    Raises CheckpointError when there is none.
+    """
+    found = [re.match(rf"{re.escape(prefix)}gcl_(\d+)\.", name) for name in published]
+    layers = [int(match[1]) for match in found if match]
+    try:
+        width, inputs = published[f"{prefix}embedding.weight"].shape
+        outputs = published[f"{prefix}embedding_out.weight"].shape[0]
+        edge = published[f"{prefix}gcl_0.edge_mlp.0.weight"].shape[1]
+    except KeyError as error:
+        raise CheckpointError(
+            f"the checkpoint has no E-NF network under {prefix!r}: {error} is missing."
+        ) from None
+    gate = f"{prefix}gcl_0.att_mlp.0.weight" in published
+    return EGNNConfig.published_enf(
+        inputs, outputs, width=width, layers=max(layers) + 1,
+        attention=gate, bounded=gate, input_distance=edge == 2 * width + 2,
+    )  # fmt: skip
+
+
+def layered_weights(published: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """A state dict for our EGNN from a published E-NF network under `prefix`.
+
+    Raises CheckpointError when a key is missing or left over: then it is another network.
+    """
+    config = layers_under(published, prefix)
+    rest = {name.removeprefix(prefix): value for name, value in published.items() if name.startswith(prefix)}
+
+    def take(name: str) -> Tensor:
+        try:
+            return rest.pop(name)
+        except KeyError:
+            raise CheckpointError(f"the published checkpoint has no {prefix}{name}.") from None
+
+    kinds = ("weight", "bias")
+    out = {f"{layer}.{k}": take(f"{layer}.{k}") for layer in ("embedding", "embedding_out") for k in kinds}
+    for b in range(config.layers):
+        theirs, ours = f"gcl_{b}", f"blocks.{b}.interactions.0"
+        weight, bias = take(f"{theirs}.edge_mlp.0.weight"), take(f"{theirs}.edge_mlp.0.bias")
+        out |= split_layer(f"{ours}.first", weight, bias, config.width)
+        for name, own in INTERACTION.items():
+            if config.attention or not name.startswith("att"):
+                out |= {f"{ours}.{own}.{k}": take(f"{theirs}.{name}.{k}") for k in kinds}
+        displacement = f"blocks.{b}.displacement"
+        out |= {f"{displacement}.hidden.0.{k}": take(f"{theirs}.coord_mlp.0.{k}") for k in kinds}
+        out[f"{displacement}.last.weight"] = take(f"{theirs}.coord_mlp.2.weight")
+    if rest:
+        raise CheckpointError(
+            f"the published checkpoint has layers that E-NF's network lacks: {sorted(rest)[:3]}."
+        )
+    return {name: value.contiguous() for name, value in out.items()}
