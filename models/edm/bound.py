@@ -39,7 +39,7 @@ def log_interval_mass(center: Tensor, scale: Tensor | float, half_width: float =
     return torch.log(upper - lower + 1e-10)
 
 
-def log_prob_of_features(features: AtomFeatures, h_noisy: Tensor, h: Tensor, level: float) -> Tensor:
+def log_prob_of_features(features: AtomFeatures, h_noisy: Tensor, h: Tensor, level: Tensor | float) -> Tensor:
     """log p(elements, charges | z_0) of each molecule `[b]`, as the published decoder defines it."""
     count, a = len(features.elements), features.type_scale
     mass = log_interval_mass(h_noisy[..., :count] / a - 1, level / a)
@@ -50,13 +50,13 @@ def log_prob_of_features(features: AtomFeatures, h_noisy: Tensor, h: Tensor, lev
     return total + log_interval_mass((h[..., -1] - h_noisy[..., -1]) / c, level / c).sum(-1)
 
 
-def prior_divergence(x: Tensor, h: Tensor, last: float, scale: float) -> Tensor:
+def prior_divergence(x: Tensor, h: Tensor, last: Tensor | float, scale: Tensor | float) -> Tensor:
     """KL(q(z_T | x, h) || prior) of each molecule `[b]`; both are Gaussians in the variance-exploding frame."""
     n = x.shape[-2]
     dimensions = degrees_of_freedom(n) + n * h.shape[-1]
     squares = x.square().sum((-1, -2)) + h.square().sum((-1, -2))
-    ratio = (last / scale) ** 2
-    return 0.5 * (dimensions * (ratio - 1 - math.log(ratio)) + squares / scale**2)
+    ratio = torch.as_tensor((last / scale) ** 2)
+    return 0.5 * (dimensions * (ratio - 1 - ratio.log()) + squares / scale**2)
 
 
 class Look(NamedTuple):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from models.core.centered import remove_mean
 from models.core.errors import ConfigError
 from models.edm.features import AtomFeatures
+from models.edm.learned import LearnedGamma
 from models.edm.process import Process, Tabulated, VarianceExploding
 from models.egnn.config import EGNNConfig
 from models.egnn.network import EGNN
@@ -121,14 +122,27 @@ class DataDenoiser(NetworkDenoiser):
 class NoiseDenoiser(NetworkDenoiser):
     """The published parametrization: the network predicts the noise of positions and features (EDM, section 3.2)."""
 
-    def __init__(self, features: AtomFeatures, process: Tabulated, network: EGNN) -> None:
+    def __init__(self, features: AtomFeatures, process: Tabulated | LearnedGamma, network: EGNN) -> None:
         super().__init__()
         if network.config.inputs != features.channels + 1 or network.config.outputs != features.channels + 1:
             raise ConfigError(
                 f"the network must have {features.channels + 1} inputs and outputs (features and time), "
                 f"but has {network.config.inputs} and {network.config.outputs}."
             )
-        self.features, self.process, self.network = features, process, network
+        self.features, self.network = features, network
+        self.schedule = process
+
+    @property
+    def process(self) -> Tabulated:  # type: ignore[override]
+        """The table of noise levels; of a learned schedule, as it is now."""
+        return self.schedule if isinstance(self.schedule, Tabulated) else self.schedule.tabulate()
+
+    def gamma(self, step: Tensor) -> Tensor:
+        """gamma at whole steps `[b]` of 0..T, differentiable where it is learned."""
+        if isinstance(self.schedule, Tabulated):
+            return self.schedule.gamma.to(step.device)[step]
+        found: Tensor = self.schedule(step / self.schedule.steps)
+        return found
 
     def weight(self, level: Tensor) -> Tensor:
         """Loss weight of squared errors: 1 / s^2, which makes it the error of the noise."""
@@ -151,15 +165,20 @@ class NoiseDenoiser(NetworkDenoiser):
 
 
 def assemble(
-    features: AtomFeatures, process: VarianceExploding | Tabulated, network: EGNNConfig, parametrization: str
+    features: AtomFeatures,
+    process: VarianceExploding | Tabulated | LearnedGamma,
+    network: EGNNConfig,
+    parametrization: str,
 ) -> DataDenoiser | NoiseDenoiser:
     """Join the parts; raises ConfigError naming the obstruction when they do not fit."""
     if parametrization == "data":
+        if isinstance(process, LearnedGamma):
+            raise ConfigError("a learned schedule is trained with the bound and needs noise prediction.")
         return DataDenoiser(features, process, EGNN(network))
     if parametrization == "noise":
-        if not isinstance(process, Tabulated):
+        if isinstance(process, VarianceExploding):
             raise ConfigError(
-                "noise prediction needs a variance-preserving process (polynomial, cosine, table)."
+                "noise prediction needs a variance-preserving process (polynomial, cosine, table, learned)."
             )
         return NoiseDenoiser(features, process, EGNN(network))
     raise ConfigError(f"parametrization is {parametrization!r}; choose 'data' or 'noise'.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
@@ -19,10 +19,13 @@ from models.edm.process import Tabulated
 
 @dataclass(frozen=True)
 class LossOptions:
-    """type_weight: weight of the elements' loss beside the positions'. spread: standard deviation of log s is
-    spread / 8 of the log range, around its middle plus `shift` (data prediction only).
+    """kind: "denoising", weighted errors, or "bound", the negative bound in nats (noise prediction only).
+
+    Of denoising: type_weight, weight of the elements' loss beside the positions'. spread: standard deviation of
+    log s is spread / 8 of the log range, around its middle plus `shift` (data prediction only).
     """
 
+    kind: Literal["denoising", "bound"] = "denoising"
     type_weight: float = 0.5
     spread: float = 1.2
     shift: float = 0.0
@@ -34,6 +37,8 @@ class LossOptions:
         if unknown:
             known = sorted(cls.__dataclass_fields__)
             raise ConfigError(f"EDM's loss: unknown settings {unknown}; known are {known}.")
+        if values.get("kind", "denoising") not in ("denoising", "bound"):
+            raise ConfigError(f"EDM's loss: kind is {values['kind']!r}; choose 'denoising' or 'bound'.")
         return cls(**values)
 
 

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from models.core.errors import ConfigError
 from models.core.likelihood import Likelihood
 from models.edm.bound import bound
+from models.edm.bound_loss import bound_loss
 from models.edm.denoiser import assemble
 from models.edm.features import AtomFeatures
 from models.edm.flow import probability_flow_log_prob
 from models.edm.loss import LossOptions, denoising_loss
-from models.edm.process import process_from_dict
 from models.edm.sampling import SamplingRun
+from models.edm.schedules import process_from_dict
 from models.edm.sizes import SizeDistribution
 from models.egnn.config import EGNNConfig
 
@@ -101,6 +102,9 @@ class EDM(nn.Module):
         chosen = LossOptions.from_dict(options)
         b = batch.num_graphs
         numbers, positions = batch.z.view(b, -1), batch.pos.view(b, -1, 3)
+        if chosen.kind == "bound":
+            diffusion, ends = bound_loss(self.denoiser, numbers, positions, generator=generator)
+            return {"loss": diffusion + ends, "diffusion": diffusion, "ends": ends}
         position, element = denoising_loss(
             self.denoiser, numbers, positions, options=chosen, generator=generator
         )

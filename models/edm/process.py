@@ -13,8 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from models.core.errors import ConfigError
 
@@ -124,58 +123,3 @@ def cosine(steps: int = 1000, offset: float = 0.008) -> Tabulated:
     a = a / a[0]
     beta = np.clip(1 - a[1:] / a[:-1], 0, 0.999)
     return Tabulated(gamma_of_alpha_squared(np.cumprod(1 - beta)))
-
-
-class LearnedGamma(nn.Module):
-    """A monotone network for gamma(t), trained with the bound (VDM, arXiv 2107.00630; EDM's learned schedule)."""
-
-    def __init__(self, gamma_0: float = -5.0, gamma_1: float = 10.0) -> None:
-        super().__init__()
-        self.weights = nn.ParameterList(
-            [
-                nn.Parameter(torch.randn(out, into) / math.sqrt(into) - 2.0)
-                for into, out in ((1, 1), (1, 1024), (1024, 1))
-            ]
-        )
-        self.biases = nn.ParameterList([nn.Parameter(torch.zeros(out)) for out in (1, 1024, 1)])
-        self.gamma_0 = nn.Parameter(torch.tensor(gamma_0))
-        self.gamma_1 = nn.Parameter(torch.tensor(gamma_1))
-
-    def raw(self, t: Tensor) -> Tensor:
-        """An increasing function of t `[b]`, before it is scaled to gamma_0..gamma_1."""
-        # In float64: the sum over the hidden units is large and its rise over 0..1 small.
-        positive = [F.softplus(weight.double()) for weight in self.weights]
-        biases = [bias.double() for bias in self.biases]
-        first = F.linear(t.double()[:, None], positive[0], biases[0])
-        hidden = torch.sigmoid(F.linear(first, positive[1], biases[1]))
-        return (first + F.linear(hidden, positive[2], biases[2]))[:, 0]
-
-    def forward(self, t: Tensor) -> Tensor:
-        """gamma at times t `[b]`."""
-        raw = self.raw(torch.cat([t.new_tensor([0.0, 1.0]), t]))
-        low, high = raw[0], raw[1]
-        share = (raw[2:] - low) / (high - low)
-        return self.gamma_0 + (self.gamma_1 - self.gamma_0) * share.to(t.dtype)
-
-    def tabulate(self, steps: int = 1000) -> Tabulated:
-        """The table of the present gamma, for sampling and scoring."""
-        with torch.no_grad():
-            return Tabulated(self(torch.linspace(0, 1, steps + 1)))
-
-
-def process_from_dict(values: dict[str, Any]) -> VarianceExploding | Tabulated:
-    """The process named by a card: `variance-exploding`, `polynomial`, `cosine`, or a `table` of gammas."""
-    kinds = {
-        "variance-exploding": VarianceExploding,
-        "polynomial": polynomial,
-        "cosine": cosine,
-        "table": lambda gamma: Tabulated(torch.tensor(gamma)),
-    }
-    rest = dict(values)
-    kind = rest.pop("kind", None)
-    if kind not in kinds:
-        raise ConfigError(f"process kind is {kind!r}; choose one of {sorted(kinds)}.")
-    try:
-        return kinds[kind](**rest)  # type: ignore[no-any-return, operator]
-    except TypeError as error:
-        raise ConfigError(f"process {kind!r} cannot be made from {rest}: {error}.") from error

@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from models.core.errors import ConfigError
+from models.edm.learned import LearnedGamma
 from models.edm.process import (
-    LearnedGamma,
     Process,
     Tabulated,
     VarianceExploding,
     cosine,
     polynomial,
     prior_scale,
-    process_from_dict,
 )
+from models.edm.schedules import process_from_dict
 
 PROCESSES = {
     "variance-exploding": lambda: VarianceExploding(),
@@ -94,8 +94,8 @@ def test_a_learned_schedule_rises_and_meets_its_ends() -> None:
 
 def test_the_table_of_a_learned_schedule_is_the_schedule() -> None:
     torch.manual_seed(0)
-    learned = LearnedGamma()
-    table = learned.tabulate(200)
+    learned = LearnedGamma(steps=200)
+    table = learned.tabulate()
     torch.testing.assert_close(table.gamma, learned(torch.linspace(0, 1, 201)).detach())
 
 
@@ -113,6 +113,8 @@ def test_the_table_of_a_learned_schedule_is_the_schedule() -> None:
         ({"kind": "polynomial", "steps": 0}, "steps"),
         ({"kind": "polynomial", "precision": 0.6}, "precision"),
         ({"kind": "cosine", "steps": 0}, "steps"),
+        ({"kind": "learned", "steps": 0}, "steps"),
+        ({"kind": "learned", "gamma_0": 3.0, "gamma_1": 2.0}, "gamma_0"),
     ],
 )
 def test_a_process_that_cannot_be_made_says_why(values: dict[str, object], hint: str) -> None:
