@@ -13,6 +13,7 @@ import typer
 
 from models.training.card import new_card
 from models.training.data import training_data
+from models.training.evaluations import finished
 from models.training.loop import Run
 from models.training.loop import train as run_training
 from models.training.recipe import Recipe, load_recipe
@@ -61,7 +62,8 @@ def train(
     watch = SampleWatch(chosen.family, model.config, folder, minutes=sample_every) if sample_every else None
     progress = run_training(chosen, model, molecules_to_learn, run, after_checkpoint=watch)
     if not dist.is_initialized() or dist.get_rank() == 0:
-        save_model(model, new_card(chosen, model, molecules_to_learn, progress), folder)
+        card = new_card(chosen, model, molecules_to_learn, progress)
+        save_model(model, card | finished(chosen.family, model, chosen.data), folder)
         typer.echo(
             f"{progress.molecules} molecules in {progress.seconds:.0f} s; weights and card are in {folder}"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -34,6 +35,14 @@ class Options:
         if unknown:
             raise ConfigError(f"unknown settings {unknown} for this model; known are {sorted(known)}.")
         return dict(self.settings)
+
+
+def finished(family: str, model: Any, data: str) -> dict[str, Any]:
+    """What a family fits to the data set `data` after training: buffers of the model, and entries for its card."""
+    finish: Callable[[Any, str], dict[str, Any]] | None = None
+    with suppress(CheckpointError):
+        finish = getattr(evaluation(family), "finish", None)
+    return {} if finish is None else finish(model.eval(), data)
 
 
 def evaluation(family: str) -> ModuleType:
