@@ -135,9 +135,9 @@ def log_prob(
     """A lower bound on log p(x, elements, N) of each molecule in nats: the mean over `draws` dequantizations.
 
     standard_error is that of the mean over draws (infinite for one): of the dequantization alone with the exact
-    trace, of it and Hutchinson's probes without. The error of the integration is separate: `integration_error`, where the
-    quadrature tells it. Molecule k depends on its own seed only, up to rounding. Raises
-    ConfigError for draws < 1 and InterruptedError when `cancelled` answers yes.
+    trace, of it and Hutchinson's probes without. The error of the integration is separate: `integration_error`,
+    where the quadrature tells it. Molecule k depends on its own seed only, up to rounding. Raises ConfigError for
+    draws < 1 and InterruptedError when `cancelled` answers yes.
     """
     if draws < 1:
         raise ConfigError(f"draws is {draws}, but at least 1 is needed.")

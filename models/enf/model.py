@@ -111,9 +111,14 @@ class ENF(nn.Module):
         return self.field.network.embedding.weight.dtype
 
     @property
+    def has_quadrature(self) -> bool:
+        """Whether the exact trace may be summed at few times: fields of straight paths are known to be smooth."""
+        return isinstance(self.field, MoleculeField)
+
+    @property
     def quadrature(self) -> Quadrature | Solver:
         """How the exact trace is integrated unless said otherwise; published fields have no scale to refine at."""
-        return Quadrature() if isinstance(self.field, MoleculeField) else Solver(tolerance=1e-4)
+        return Quadrature() if self.has_quadrature else Solver(tolerance=1e-4)
 
     @property
     def solver(self) -> Solver:

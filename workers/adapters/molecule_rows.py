@@ -19,7 +19,7 @@ from models.core.likelihood import Likelihood
 from models.edm.sampling import Sample
 from workers.adapters.base import Item, Row
 from workers.adapters.molecules import Record, drawing, failure_data, read_record, report_data
-from workers.schemas.edm import Filters, SampleRequest
+from workers.schemas.generation import Filters, GenerateRequest
 
 Frame = tuple[NDArray[np.int64], NDArray[np.float64]]
 """Numbers and positions of one molecule on its way."""
@@ -35,7 +35,7 @@ class Given:
     svg: str
 
 
-def sampled_row(item: Item, request: SampleRequest, sample: Sample, frames: list[Frame]) -> Row:
+def sampled_row(item: Item, request: GenerateRequest, sample: Sample, frames: list[Frame]) -> Row:
     """A sampled molecule, checked, with its texts and its trajectory."""
     texts = {"trajectory": "".join(_frame_text(frame, k) for k, frame in enumerate(frames))}
     if sample.diverged:
@@ -69,6 +69,7 @@ def scored_row(item: Item, given: Given, likelihood: Likelihood) -> Row:
         "standard_error": _finite(likelihood.standard_error),
         "kind": likelihood.kind,
         "draws": likelihood.draws,
+        "integration_error": likelihood.integration_error,
         "terms": {name: _finite(value) for name, value in likelihood.terms.items()},
         "seed": item.seed,
     }
