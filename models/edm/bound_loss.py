@@ -24,7 +24,7 @@ def bound_loss(
     """
     if not isinstance(denoiser, NoiseDenoiser):
         raise ConfigError("the bound as a loss needs noise prediction; use loss kind 'denoising' here.")
-    features, steps = denoiser.features, denoiser.process.steps
+    features, steps = denoiser.features, denoiser.schedule.steps
     b, n = numbers.shape
     d = degrees_of_freedom(n)
     x = remove_mean(positions / features.coordinate_scale)

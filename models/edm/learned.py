@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -50,10 +51,16 @@ class LearnedGamma(nn.Module):
         share = (raw[2:] - low) / (high - low)
         return self.gamma_0 + (self.gamma_1 - self.gamma_0) * share.to(t.dtype)
 
+    def train(self, mode: bool = True) -> Self:
+        """Training forgets the table."""
+        self._made = None
+        return super().train(mode)
+
     def tabulate(self) -> Tabulated:
-        """The table of the present gamma; made anew only when the parameters have changed."""
+        """The table of the present gamma; in evaluation made anew only when weights were loaded."""
+        # Fused optimizers change parameters without counting a version, so nothing is kept while training.
         version = tuple(parameter._version for parameter in self.parameters())
-        if self._made is None or self._made[0] != version:
+        if self.training or self._made is None or self._made[0] != version:
             with torch.no_grad(), torch.autocast(self.gamma_0.device.type, enabled=False):
                 times = torch.linspace(0, 1, self.steps + 1, device=self.gamma_0.device)
                 self._made = (version, Tabulated(self(times).cpu()))
