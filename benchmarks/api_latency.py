@@ -1,6 +1,6 @@
 """How fast the API answers while a worker is busy, and how much memory it takes.
 
-    python benchmarks/api_latency.py --requests 300 --out api_latency.json
+    python -m benchmarks.api_latency --requests 300 --out api_latency.json
 
 Starts a service of its own on a free port, keeps its worker busy with a large job, and measures from a client
 on the same machine over one connection: creating jobs, reading a job, reading a page of molecules.
@@ -13,7 +13,6 @@ import json
 import os
 import statistics
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,8 +20,7 @@ from typing import Any
 
 import httpx
 
-from service.cli.stack import running
-from workers.settings import Settings
+from benchmarks.own_service import own_service
 
 
 def main() -> None:
@@ -31,18 +29,11 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=300)
     parser.add_argument("--out", type=Path, help="write the figures here as JSON")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="equimol-bench-") as folder:
-        os.environ["EQUIMOL_DATA_FOLDER"] = folder
-        os.environ["EQUIMOL_REQUESTS_PER_MINUTE"] = "0"
-        os.environ["EQUIMOL_OWNER_MAX_JOBS"] = os.environ["EQUIMOL_QUEUE_MAX_JOBS"] = "100000"
-        os.environ["EQUIMOL_LOG_LEVEL"] = "WARNING"
-        with (
-            (Path(folder) / "log").open("wb") as log,
-            running(Settings(port=0), workers=1, say=print, log=log) as stack,
-        ):
-            stack.run(lambda: stack.api_answers() and stack.workers_ready() >= 1, timeout=120)
-            figures = measure(stack.url, options.model, options.requests)
-            figures["api_resident_megabytes"] = resident_megabytes(stack.supervisor.children[0].process.pid)
+    os.environ["EQUIMOL_REQUESTS_PER_MINUTE"] = "0"
+    os.environ["EQUIMOL_OWNER_MAX_JOBS"] = os.environ["EQUIMOL_QUEUE_MAX_JOBS"] = "100000"
+    with own_service() as stack:
+        figures = measure(stack.url, options.model, options.requests)
+        figures["api_resident_megabytes"] = resident_megabytes(stack.supervisor.children[0].process.pid)
     for name, value in figures.items():
         print(f"{name:32} {value}")
     if options.out:

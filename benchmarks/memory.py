@@ -1,6 +1,6 @@
 """How much memory a job takes, and that a large job takes no more than a small one.
 
-    python benchmarks/memory.py --molecules 1000 10000 --steps 2
+    python -m benchmarks.memory --molecules 1000 10000 --steps 2
 
 Starts a service of its own for each size, samples, and reads the highest resident size that each process ever had
 from /proc. Few steps suffice: memory does not depend on them.
@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import tempfile
 from pathlib import Path
 
-from service.cli.stack import running
+from benchmarks.own_service import own_service
 from service.client import Equimol
-from workers.settings import Settings
 
 
 def family(pid: int) -> list[int]:
@@ -35,21 +32,13 @@ def highest_megabytes(pid: int) -> float:
 
 def measure(model: str, molecules: int, steps: int) -> dict[str, float]:
     """Peak resident megabytes of the API and of the largest process of the worker after one job."""
-    with tempfile.TemporaryDirectory(prefix="equimol-bench-") as folder:
-        os.environ["EQUIMOL_DATA_FOLDER"] = folder
-        os.environ["EQUIMOL_LOG_LEVEL"] = "WARNING"
-        with (
-            (Path(folder) / "log").open("wb") as log,
-            running(Settings(port=0), workers=1, say=print, log=log) as stack,
-        ):
-            stack.run(lambda: stack.api_answers() and stack.workers_ready() >= 1, timeout=300)
-            with Equimol(stack.url) as service:
-                job = service.sample(model, n_molecules=molecules, steps=steps, seed=1)
-                job.wait(timeout=3600)
-            peaks = {
-                child.name: max(highest_megabytes(pid) for pid in family(child.process.pid))
-                for child in stack.supervisor.children
-            }
+    with own_service() as stack:
+        with Equimol(stack.url) as service:
+            service.sample(model, n_molecules=molecules, steps=steps, seed=1).wait(timeout=3600)
+        peaks = {
+            child.name: max(highest_megabytes(pid) for pid in family(child.process.pid))
+            for child in stack.supervisor.children
+        }
     return {name: round(value, 1) for name, value in peaks.items()}
 
 
