@@ -19,6 +19,7 @@ from models.egnn_properties.model import PropertyEGNN
 from models.egnn_properties.predict import DISTANCES, Raw, raw_predictions
 from models.training.data.properties import PropertyData, atom_counts, load
 from models.training.evaluations import Metric, Options, Watch
+from models.training.evaluations.figures import mean_metric, share, significant
 
 FIT_MOLECULES = 20_000
 EMBEDDED = 300
@@ -186,29 +187,3 @@ def embedded(
         )
     out.append(share("flagged_etkdg", guessed.flagged(calibration)))
     return out
-
-
-def mean_metric(name: str, errors: Floats, unit: str) -> Metric:
-    """A mean with its 95 % interval."""
-    half = 1.96 * errors.std(ddof=1) / np.sqrt(len(errors))
-    value = float(errors.mean())
-    return {
-        "name": name, "unit": unit, "value": significant(value), "low": significant(value - half),
-        "high": significant(value + half), "n": len(errors),
-    }  # fmt: skip
-
-
-def share(name: str, marks: NDArray[np.bool_]) -> Metric:
-    """A fraction with its 95 % Wilson interval."""
-    n, p, z = len(marks), float(marks.mean()), 1.96
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return {
-        "name": name, "unit": "share", "value": round(p, 5), "low": round(float(middle - half), 5),
-        "high": round(float(middle + half), 5), "n": n,
-    }  # fmt: skip
-
-
-def significant(value: float) -> float:
-    """Four significant digits."""
-    return float(f"{value:.4g}")

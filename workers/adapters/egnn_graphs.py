@@ -1,0 +1,116 @@
+"""Graph autoencoders: encode, score and sample graphs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.core.errors import CheckpointError, ConfigError
+from models.core.precision import fast_cpu_arithmetic
+from models.core.random import molecule_seed
+from models.egnn_graphs.model import GraphAutoencoder
+from models.egnn_graphs.scoring import GraphScore, adjacency_of, connected, encode, sample, score
+from models.weights import load_model
+from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
+from workers.adapters.molecules import lost_row
+from workers.cards import Card
+from workers.problems import ModelUnavailable
+from workers.schemas.base import JobRequest
+from workers.schemas.egnn_graphs import EncodeRequest, SampleRequest, ScoreRequest
+
+Adjacency = NDArray[np.uint8]
+
+
+class Adapter:
+    """One graph autoencoder on one device."""
+
+    def setup(self, card: Card | None, device: str) -> None:
+        """Load the weights."""
+        if card is None or card.weights_path is None:
+            raise ModelUnavailable("a graph model needs a card with weights")
+        try:
+            model = load_model(card.model_dump(), card.weights_path, device=device)
+        except (CheckpointError, ConfigError) as error:
+            raise ModelUnavailable(f"model {card.id}: {error}", model=card.id) from error
+        self.model = cast("GraphAutoencoder", model)
+        if device == "cpu":
+            fast_cpu_arithmetic()
+
+    def decode(self, capability: str, request: JobRequest, items: Sequence[Item]) -> Work:
+        """The graphs of these items as adjacency matrices; none to sample."""
+        if isinstance(request, EncodeRequest | ScoreRequest):
+            graphs = [request.graphs[item.index] for item in items]
+            content = [adjacency_of(graph.n_nodes, graph.edges) for graph in graphs]
+            return Work(capability, request, tuple(items), content)
+        return Work(capability, request, tuple(items))
+
+    def run(
+        self, work: Work, progress: Callable[[StepProgress], None], cancelled: Callable[[], bool]
+    ) -> Iterator[Outcome]:
+        """One graph after the other: they are small, and each has its own seed."""
+        for done, item in enumerate(work.items, 1):
+            if cancelled():
+                return
+            seed, request = molecule_seed(item.seed, item.index), work.request
+            value: Any
+            if isinstance(request, SampleRequest):
+                value = (sample(self.model, request.kind, request.n_nodes, seed), None)
+            elif isinstance(request, ScoreRequest):
+                graph = work.content[done - 1]
+                value = (graph, score(self.model, graph, seed, request.draws, method=request.method))
+            else:
+                graph = work.content[done - 1]
+                value = (graph, encode(self.model, graph, seed)[0].double().cpu().numpy())
+            yield Outcome(item, request, work.capability, value)
+            progress(StepProgress(done, len(work.items)))
+
+    def encode(self, outcome: Outcome) -> Row:
+        """The graph, and what was asked of it."""
+        graph, found = outcome.value
+        data = self._described(graph) | {"seed": outcome.item.seed}
+        if isinstance(outcome.request, ScoreRequest):
+            data |= scored(graph, found, outcome.request)
+        elif isinstance(outcome.request, EncodeRequest):
+            data["positions"] = found.tolist()
+        return Row(outcome.item.index, data)
+
+    def _described(self, graph: Adjacency) -> dict[str, Any]:
+        n = len(graph)
+        edges = np.argwhere(np.triu(graph)).tolist()
+        low, high = min(self.model.prior.sizes), max(self.model.prior.sizes)
+        unlike = f"unlike the training data: {n} nodes, where they have {low} to {high}"
+        reasons = [] if low <= n <= high else [{"code": "outside-size", "message": unlike, "atoms": []}]
+        return {
+            "smiles": None, "valid": True, "passed": True, "n_nodes": n, "n_edges": len(edges), "edges": edges,
+            "density": 2 * len(edges) / (n * (n - 1)), "graph_connected": connected(graph),
+            "in_domain": not reasons, "reasons": reasons,
+        }  # fmt: skip
+
+    def lost(self, item: Item, code: str, message: str) -> Row:
+        return lost_row(item, code, message)
+
+    def close(self) -> None:
+        """Nothing was started."""
+
+
+def scored(graph: Adjacency, found: GraphScore, request: ScoreRequest) -> dict[str, Any]:
+    """The columns of a score."""
+    i, j = np.triu_indices(len(graph), 1)
+    data: dict[str, Any] = {
+        "method": request.method,
+        "draws": request.draws,
+        "cross_entropy": found.cross_entropy,
+        "standard_error": found.standard_error if math.isfinite(found.standard_error) else None,
+        "f1": found.f1,
+        "wrong_pairs": found.wrong_pairs,
+    }
+    if request.pairs:
+        data["pairs"] = [
+            {"nodes": [int(a), int(b)], "edge": bool(graph[a, b]), "probability": float(p)}
+            for a, b, p in zip(i, j, found.probabilities, strict=True)
+        ]
+    return data
