@@ -37,11 +37,15 @@ def measure(
             seconds = time.perf_counter() - begun
             rows.append(
                 {
-                    "model": model, "molecules": molecules, "steps": job.document.request["steps"], "workers": workers,
-                    "seconds": round(seconds, 2), "molecules_per_second": round(molecules / seconds, 2),
+                    "model": model,
+                    "molecules": molecules,
+                    "steps": job.document.request["steps"],
+                    "workers": workers,
+                    "seconds": round(seconds, 2),
+                    "molecules_per_second": round(molecules / seconds, 2),
                     "sdf_bytes": size,
                 }
-            )  # fmt: skip
+            )
             print(rows[-1], flush=True)
     return rows
 
