@@ -19,6 +19,9 @@ Code = Literal[
     "flat",  # a 2D drawing where 3D coordinates are needed
     "diverged",  # coordinates that are not finite
     "embedding",  # no 3D coordinates could be made
+    "no-parameters",  # the energy model does not know an atom or a bond
+    "not-minimum",  # no minimum of the energy was found
+    "no-vibrations",  # a single atom
 ]
 CODES: tuple[Code, ...] = get_args(Code)
 
