@@ -8,7 +8,13 @@ from typing import Any, Protocol
 
 from chemistry.datasets import Split
 
-SOURCES: dict[str, str] = {"qm9-properties": "properties", "nbody": "nbody", "graphs": "graphs"}
+SOURCES: dict[str, str] = {
+    "qm9-properties": "properties",
+    "nbody": "nbody",
+    "graphs": "graphs",
+    "dw4": "particles",
+    "lj13": "particles",
+}
 """Names that a module of their own serves; every other name is a set of molecules (qm9, or an imported one)."""
 
 
