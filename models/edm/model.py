@@ -13,9 +13,10 @@ from models.core.errors import ConfigError
 from models.core.likelihood import Likelihood
 from models.edm.bound import bound
 from models.edm.bound_loss import bound_loss
-from models.edm.denoiser import assemble
+from models.edm.denoiser import DataDenoiser, Denoiser, NoiseDenoiser, assemble
 from models.edm.features import AtomFeatures
 from models.edm.flow import probability_flow_log_prob
+from models.edm.guidance import GuidedDenoiser
 from models.edm.loss import LossOptions, denoising_loss
 from models.edm.sampling import SamplingRun
 from models.edm.schedules import process_from_dict
@@ -38,6 +39,7 @@ class EDM(nn.Module):
             "process",
             "parametrization",
             "network",
+            "guide",
             "sizes",
         }
         unknown = sorted(set(config) - known)
@@ -55,18 +57,21 @@ class EDM(nn.Module):
         )
         self.sizes = SizeDistribution({int(n): int(count) for n, count in config["sizes"].items()})
         parametrization = config.get("parametrization", "data")
-        time = 2 * TIME_PAIRS if parametrization == "data" else 1
+        self.denoiser = self._assemble(config["network"], parametrization)
+        self.guide = self._assemble(config["guide"], parametrization) if "guide" in config else None
+
+    def _assemble(self, network: Mapping[str, Any], parametrization: str) -> DataDenoiser | NoiseDenoiser:
+        """A denoiser of this model's features and process; `network` are the settings that the recipe chose."""
         channels = self.features.channels
-        network = EGNNConfig.from_dict(
+        time = 2 * TIME_PAIRS if parametrization == "data" else 1
+        complete = EGNNConfig.from_dict(
             {
                 "inputs": channels + time,
                 "outputs": channels if parametrization == "data" else channels + time,
-                **config["network"],
+                **network,
             }
         )
-        self.denoiser = assemble(
-            self.features, process_from_dict(config["process"]), network, parametrization
-        )
+        return assemble(self.features, process_from_dict(self.config["process"]), complete, parametrization)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -76,6 +81,11 @@ class EDM(nn.Module):
     @staticmethod
     def config_for(recipe: Mapping[str, Any], data: Any) -> dict[str, Any]:
         """The configuration of a new model: the recipe's choices, the data set's elements and sizes."""
+        if "guide" in recipe:
+            raise ConfigError(
+                "a guide is a model of its own: train it apart, then join the two with "
+                "`python -m models.training.guide MODEL GUIDE`."
+            )
         return {
             **recipe,
             "elements": [int(number) for number in data.elements],
@@ -118,9 +128,18 @@ class EDM(nn.Module):
         sampler: str = "stochastic",
         steps: int = 100,
         churn: float = 0.8,
+        guidance: float = 0.0,
     ) -> SamplingRun:
-        """Start sampling one molecule per size and seed; at most `steps` network calls each."""
-        return SamplingRun(self.denoiser, sizes, seeds, sampler=sampler, steps=steps, churn=churn)
+        """Start sampling one molecule per size and seed; at most `steps` network calls each.
+
+        With `guidance` above 0 each is also a call of the guide. Raises ConfigError when the model has none.
+        """
+        denoiser: Denoiser = self.denoiser
+        if guidance:
+            if self.guide is None:
+                raise ConfigError(f"guidance is {guidance}, but this model has no guide; leave it out.")
+            denoiser = GuidedDenoiser(denoiser, self.guide, guidance)
+        return SamplingRun(denoiser, sizes, seeds, sampler=sampler, steps=steps, churn=churn)
 
     def bound(
         self, numbers: Sequence[Any], positions: Sequence[Any], seeds: Sequence[int], **options: Any

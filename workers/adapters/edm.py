@@ -29,7 +29,8 @@ class Adapter(MoleculeAdapter):
         request = work.request
         assert isinstance(request, SampleRequest)
         seeds = [molecule_seed(item.seed, item.index) for item in work.items]
-        options = {} if request.churn is None else {"churn": request.churn}
+        given = {"churn": request.churn, "guidance": request.guidance}
+        options = {name: value for name, value in given.items() if value is not None}
         run = self.model.sampling(
             work.content, seeds, sampler=request.sampler, steps=request.steps, **options
         )

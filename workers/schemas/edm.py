@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from workers.problems import TooLarge
+from workers.problems import TooLarge, Validation
 from workers.schemas.base import MOLECULES, SCORES, InputRequest, JobRequest, Limits, Table
 from workers.schemas.generation import Filters, GenerateRequest, SizeRange
 
@@ -25,6 +25,12 @@ class SampleRequest(GenerateRequest):
     churn: float | None = Field(
         default=None, ge=0, le=4, description="Noise put back by the stochastic sampler."
     )
+    guidance: float | None = Field(
+        default=None,
+        ge=0,
+        le=4,
+        description="How far each step goes away from the errors of the model's smaller guide; 0 for no guide.",
+    )
     keep_trajectory: int = Field(
         default=0, ge=0, le=200, description="Frames kept of every molecule's generation."
     )
@@ -36,6 +42,11 @@ class SampleRequest(GenerateRequest):
         super().check_model(card, limits)
         if self.keep_trajectory and self.n_molecules * self.keep_trajectory > 20_000:
             raise TooLarge("n_molecules times keep_trajectory must not exceed 20000; keep fewer frames")
+        if self.guidance and "guide" not in card.config:
+            raise Validation(
+                f"model {card.id} has no guide",
+                errors=[{"pointer": "/guidance", "detail": "leave it out, or give 0"}],
+            )
 
 
 class ScoreRequest(InputRequest):

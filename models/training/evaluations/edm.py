@@ -14,7 +14,7 @@ from models.edm.model import EDM
 from models.training.evaluations import Metric, Options, Watch
 from models.training.evaluations.molecules import Progress, data_row, judge, nobody, sample_metrics
 
-SAMPLER = ("steps", "sampler", "churn")
+SAMPLER = ("steps", "sampler", "churn", "guidance")
 BATCH = 256
 
 
@@ -67,7 +67,7 @@ def measure_bound(
 def evaluate(model: EDM, card: Mapping[str, Any], options: Options, watch: Watch) -> list[Metric]:
     """Stability and validity of `samples` molecules, and the bound of `test_items` test molecules.
 
-    Settings: steps, sampler, churn; the card's own where they are not given.
+    Settings: steps, sampler, churn, guidance; the card's own where they are not given.
     """
     defaults = {k: v for k, v in card["defaults"].get("sample", {}).items() if k in SAMPLER}
     sampler = defaults | options.only(*SAMPLER)
