@@ -13,7 +13,8 @@ from models.core.errors import CheckpointError, ConfigError
 
 Metric = dict[str, Any]
 """One measured figure for a card: `name`, `value`, and where they apply `low`, `high` (95 % interval), `n`, `unit`
-("share" for fractions), `data` (the same figure of real data) and `baseline` (that of the cheap method beside it).
+("share" for fractions), `data` (the same figure of real data), `baseline` (that of the cheap method beside it) and
+`published` (the paper's, of its own model and data).
 """
 
 Watch = Callable[[str, int, int], None]

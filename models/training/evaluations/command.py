@@ -117,7 +117,7 @@ class Bars:
 
 def metric_table(title: str, metrics: list[Metric]) -> Table:
     """All figures with their intervals, and those of real data and of the baseline where there are any."""
-    headings = {"data": "real data", "baseline": "baseline"}
+    headings = {"data": "real data", "baseline": "baseline", "published": "published"}
     beside = [name for name in headings if any(name in metric for metric in metrics)]
     table = Table(title=title)
     for heading in ("", "value", "95 % interval", *(headings[name] for name in beside), "n"):
