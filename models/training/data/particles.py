@@ -140,7 +140,10 @@ class ParticleData:
 
     def card(self) -> dict[str, Any]:
         n = self.positions.shape[1]
-        return {"elements": [], "size_range": [n, n], "system": self.name}
+        return {
+            "elements": [], "size_range": [n, n], "system": self.name,
+            "dimensions": self.positions.shape[2],
+        }  # fmt: skip
 
 
 def load(name: str, split: Split) -> ParticleData:
