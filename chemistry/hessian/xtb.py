@@ -26,7 +26,7 @@ def xtb_available() -> bool:
     return importlib.util.find_spec("tblite") is not None
 
 
-def xtb_forces(structure: Structure) -> Forces | Failure:
+def xtb_forces(structure: Structure, *, accuracy: float = ACCURACY) -> Forces | Failure:
     """GFN2-xTB of a molecule in its lowest spin, or why there is none."""
     if not xtb_available():
         return Failure.because("no-parameters", "method xtb needs tblite: pip install 'equimol[xtb]'")
@@ -39,14 +39,15 @@ def xtb_forces(structure: Structure) -> Forces | Failure:
             "GFN2-xTB", structure.numbers, structure.positions / BOHR, structure.charge, electrons % 2
         )
         calculator.set("verbosity", 0)
-        calculator.set("accuracy", ACCURACY)
-        calculator.singlepoint()
+        calculator.set("accuracy", accuracy)
+        last = calculator.singlepoint()
     except (TBLiteRuntimeError, TBLiteValueError) as error:
         return Failure.because("no-parameters", f"GFN2-xTB cannot compute this molecule: {error}")
 
     def function(positions: Vector) -> tuple[float, Vector]:
+        nonlocal last
         calculator.update(positions / BOHR)
-        result = calculator.singlepoint()
-        return float(result.get("energy")) * HARTREE, np.array(result.get("gradient")) * (HARTREE / BOHR)
+        last = calculator.singlepoint(last)  # from the last charges: a third fewer cycles
+        return float(last.get("energy")) * HARTREE, np.array(last.get("gradient")) * (HARTREE / BOHR)
 
     return Forces("GFN2-xTB", function, step=1e-2)
