@@ -12,6 +12,12 @@ SOURCES: dict[str, str] = {
     "qm9-properties": "properties",
     "nbody": "nbody",
     "graphs": "graphs",
+    "qm9-descriptors": "rows",
+    "qm9-counts": "rows",
+    "qm9-bonds": "bonds",
+    "qm9-fingerprints": "fingerprints",
+    "moses-smiles": "strings",
+    "qm9-smiles": "strings",
     "dw4": "particles",
     "lj13": "particles",
 }
