@@ -16,6 +16,10 @@ Code = Literal[
     "unknown-element",  # an element without data for what was asked
     "too-large",  # beyond a stated limit
     "bad-record",  # text that is not a record of its format
+    "bad-token",  # a string that cannot be cut into tokens
+    "unknown-token",  # a token that a string model does not know
+    "too-long",  # more tokens than a string model takes
+    "too-short",  # no tokens at all
     "flat",  # a 2D drawing where 3D coordinates are needed
     "diverged",  # coordinates that are not finite
     "embedding",  # no 3D coordinates could be made

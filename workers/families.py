@@ -19,7 +19,7 @@ from workers.cards import Card
 from workers.problems import NotFound
 from workers.schemas.base import JobRequest
 
-_SHARED = {"base", "molecules"}
+_SHARED = {"base", "generation", "molecules", "strings"}
 CHEMISTRY = "chemistry"
 """The family without models: convert and validate."""
 

@@ -1,0 +1,132 @@
+"""What adapters of string models share: reading SMILES in killable children, and the rows of molecules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from chemistry.formats import write_smiles
+from chemistry.guard import Guard
+from chemistry.reasons import Failure
+from chemistry.smiles import SmilesReport, canonical_smiles, judge_smiles
+from models.core.errors import CheckpointError, ConfigError
+from models.core.precision import fast_cpu_arithmetic
+from models.strings.tokens import TokenError
+from models.weights import load_model
+from workers.adapters.base import Item
+from workers.adapters.molecules import Record, guarded, read_record, reasons_data
+from workers.cards import Card
+from workers.problems import ModelUnavailable
+from workers.schemas.strings import StringFilters
+
+JUDGED = 32
+"""Strings that one guarded call judges; when it dies they are judged one by one."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A molecule given to a string model: its SMILES as the model reads it, and its title."""
+
+    smiles: str
+    title: str = ""
+
+
+def load_strings(card: Card | None, device: str) -> Any:
+    """The model of a card in evaluation mode. Raises ModelUnavailable."""
+    if card is None or card.weights_path is None:
+        raise ModelUnavailable("a string model needs a card with weights")
+    try:
+        model = load_model(card.model_dump(), card.weights_path, device=device)
+    except (CheckpointError, ConfigError) as error:
+        raise ModelUnavailable(f"model {card.id}: {error}", model=card.id) from error
+    if device == "cpu":
+        fast_cpu_arithmetic()
+    return model
+
+
+def read_strings(
+    guard: Guard, items: Sequence[Item], cancelled: Callable[[], bool], *, canonical: bool
+) -> Iterator[tuple[Item, Written | Failure]]:
+    """The SMILES of every item. SMILES given as they are, without `canonical`, need no chemistry at all."""
+    raw = [item for item in items if item.format == "smiles" and not canonical]
+    for item in raw:
+        yield item, _as_written((item.record or b"").decode("utf-8", errors="replace"))
+    others = [item for item in items if item.format != "smiles" or canonical]
+    yield from guarded(guard, read_canonical, others, cancelled)
+
+
+def read_canonical(records: Sequence[Record]) -> list[Written | Failure]:
+    """In the child: records of any format to canonical SMILES."""
+    return [_canonical(record) for record in records]
+
+
+def _canonical(record: Record) -> Written | Failure:
+    text, form, _ = record
+    if form == "smiles":
+        written = _as_written(text)
+        if isinstance(written, Failure):
+            return written
+        smiles = canonical_smiles(written.smiles)
+        if smiles is None:
+            found = judge_smiles(written.smiles)
+            reasons = found.reasons if isinstance(found, Failure) else ()
+            return Failure(reasons, written.title)
+        return Written(smiles, written.title)
+    structure = read_record(record)
+    if isinstance(structure, Failure):
+        return structure
+    if structure.bonds is None:
+        return Failure.because("bad-record", "no bonds: give SMILES or SDF", title=structure.title)
+    text_or_failure = write_smiles(structure)
+    if isinstance(text_or_failure, Failure):
+        return text_or_failure
+    return Written(text_or_failure, structure.title)
+
+
+def _as_written(line: str) -> Written | Failure:
+    smiles, _, title = line.strip().replace("\t", " ").partition(" ")
+    return Written(smiles, title.strip()) if smiles else Failure.because("bad-record", "an empty line")
+
+
+def judge_all(guard: Guard, strings: Sequence[str]) -> list[SmilesReport | Failure]:
+    """The verdict on strings that a model wrote, in a killable child: models write anything."""
+    out: list[SmilesReport | Failure] = []
+    for start in range(0, len(strings), JUDGED):
+        part = list(strings[start : start + JUDGED])
+        answer = guard.call(judge_group, part)
+        if not isinstance(answer, Failure):
+            out += answer
+            continue
+        for text in part:
+            alone = guard.call(judge_group, [text])
+            out.append(alone if isinstance(alone, Failure) else alone[0])
+    return out
+
+
+def judge_group(strings: Sequence[str]) -> list[SmilesReport | Failure]:
+    """In the child."""
+    return [judge_smiles(text) for text in strings]
+
+
+def string_data(
+    text: str, report: SmilesReport | Failure, filters: StringFilters | None = None
+) -> dict[str, Any]:
+    """The columns of a string and of the molecule that it writes."""
+    if isinstance(report, Failure):
+        found: dict[str, Any] = {
+            "smiles": None, "valid": False, "connected": False, "reasons": reasons_data(report.reasons),
+        }  # fmt: skip
+    else:
+        found = {
+            "smiles": report.smiles, "inchikey": report.inchikey, "formula": report.formula,
+            "n_atoms": report.n_atoms, "valid": True, "connected": report.n_fragments == 1, "reasons": [],
+        }  # fmt: skip
+    wanted = {} if filters is None else filters.model_dump(include={"valid", "connected"})
+    found["passed"] = all(bool(found[name]) for name, needed in wanted.items() if needed)
+    return {"string": text, **found}
+
+
+def token_failure(error: TokenError, title: str = "") -> Failure:
+    """A string that the model cannot take, as a row's reason."""
+    return Failure.because(error.code, str(error), title=title)
