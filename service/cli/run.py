@@ -1,7 +1,8 @@
-"""`equimol sample`, `score`, `convert` and `validate`: start a job, wait for it, save the result."""
+"""`equimol sample`, `score`, `convert`, `validate` and `run`: start a job, wait for it, save the result."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 from service.cli.display import molecule_table, notes, output, wait_with_bar
 from service.cli.exits import CommandError, Exit
 from service.cli.options import Detach, Key, Seed, Set, Url, connect, parameters, sizes
-from service.client import JobHandle
+from service.client import Equimol, JobHandle
 
 Model = Annotated[str, typer.Argument(help="The model's id; `equimol models` lists them.")]
 Input = Annotated[
@@ -45,7 +46,6 @@ def sample(
     `equimol sample edm-qm9 -n 100 --until-valid --set filters.connected=true -o good.xyz`.
     """
     given = {
-        "n_molecules": molecules,
         "n_atoms": sizes(atoms),
         "steps": steps,
         "until_valid": until_valid,
@@ -53,6 +53,8 @@ def sample(
     }
     _check_out(out)
     with connect(url, key) as service:
+        if molecules is not None:
+            given[_count_field(service, model)] = molecules
         handle = service.sample(model, **parameters(given, set))
         _finish(handle, "sampling", out, detach=detach)
 
@@ -80,6 +82,37 @@ def score(
     with connect(url, key) as service:
         handle = service.score(model, _molecules(molecules), **parameters(given, set))
         _finish(handle, "scoring", out, detach=detach)
+
+
+def run(
+    model: Model,
+    capability: Annotated[str, typer.Argument(help="What it can do; `equimol models MODEL` lists that.")],
+    given: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[INPUT]",
+            help="Molecules (a file, a SMILES, a finished job's id), or a .json file with the request's fields.",
+        ),
+    ] = None,
+    seed: Seed = None,
+    set: Set = [],  # noqa: B006
+    out: Out = None,
+    detach: Detach = False,
+    url: Url = None,
+    key: Key = None,
+) -> None:
+    """Ask a model for any of its capabilities.
+
+    Examples: `equimol run egnn-qm9 predict molecules.sdf -o properties.csv`;
+    `equimol run egnn-nbody predict systems.json`; `equimol run egnn-graphs sample --set n_graphs=8`.
+    """
+    _check_out(out)
+    fields: dict[str, Any] = {"seed": seed}
+    if given is not None:
+        fields |= _fields(given)
+    with connect(url, key) as service:
+        handle = service.run(model, capability, **parameters(fields, set))
+        _finish(handle, capability, out, detach=detach)
 
 
 def convert(
@@ -135,6 +168,28 @@ def _check_out(out: Path | None) -> None:
         raise CommandError(f"{out} was given; its suffix should be one of {', '.join(_SUFFIXES)}", Exit.USAGE)
     if not out.parent.is_dir():
         raise CommandError(f"there is no folder {out.parent}", Exit.USAGE)
+
+
+def _count_field(service: Equimol, model: str) -> str:
+    """What the model calls the number of things to sample: n_molecules, n_graphs or another n_..."""
+    schema = service.model(model).get("parameters", {}).get("sample", {})
+    return next((name for name in schema.get("properties", {}) if name.startswith("n_")), "n_molecules")
+
+
+def _fields(given: str) -> dict[str, Any]:
+    """The fields of a request in a JSON file, or the molecules that anything else names."""
+    path = Path(given)
+    if path.suffix.lower() != ".json":
+        return {"molecules": _molecules(given)}
+    if not path.is_file():
+        raise CommandError(f"there is no file {path}", Exit.USAGE)
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CommandError(f"{path} is no JSON: {error}", Exit.USAGE) from error
+    if not isinstance(fields, dict):
+        raise CommandError(f"{path} should hold the fields of a request, as one JSON object", Exit.USAGE)
+    return fields
 
 
 def _molecules(text: str) -> Any:

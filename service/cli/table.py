@@ -10,6 +10,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("service.cli.serve:serve", "Start the service: API, workers and the embedded job store."),
     "sample": ("service.cli.run:sample", "Generate molecules."),
     "score": ("service.cli.run:score", "Compute the log-likelihood of molecules under a model."),
+    "run": ("service.cli.run:run", "Ask a model for anything else that it can do: predict, encode, ..."),
     "convert": ("service.cli.run:convert", "Convert molecules between SDF, XYZ and SMILES."),
     "validate": ("service.cli.run:validate", "Say of each molecule whether it is valid, and if not, why."),
     "models": ("service.cli.models:models", "List the models, or show one."),
@@ -41,7 +42,7 @@ GROUPS: dict[str, str] = {
 
 PANELS: dict[str, tuple[str, ...]] = {
     "Start here": ("demo", "serve"),
-    "Use a service": ("sample", "score", "convert", "validate", "models", "jobs", "replay"),
+    "Use a service": ("sample", "score", "run", "convert", "validate", "models", "jobs", "replay"),
     "Run a service": ("keys", "api", "worker"),
     "Make models": ("train", "evaluate", "data"),
 }

@@ -65,6 +65,10 @@ class AsyncEquimol:
         """Start computing log-likelihoods; `molecules` is a file's path, a job, SMILES or structures."""
         return await self.submit(f"/v1/models/{model}/score", molecules=molecules, **parameters)
 
+    async def run(self, model: str, capability: str, **parameters: Any) -> AsyncJobHandle:
+        """Start any capability of a model, such as predict; `parameters` are the request's fields."""
+        return await self.submit(f"/v1/models/{model}/{capability}", **parameters)
+
     async def convert(self, molecules: Any, **parameters: Any) -> AsyncJobHandle:
         """Start converting molecules; `to` is sdf, xyz or smiles."""
         return await self.submit("/v1/convert", molecules=molecules, **parameters)

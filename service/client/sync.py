@@ -66,6 +66,10 @@ class Equimol:
         """Start computing log-likelihoods; `molecules` is a file's path, a job, SMILES or structures."""
         return self.submit(f"/v1/models/{model}/score", molecules=molecules, **parameters)
 
+    def run(self, model: str, capability: str, **parameters: Any) -> JobHandle:
+        """Start any capability of a model, such as predict; `parameters` are the request's fields."""
+        return self.submit(f"/v1/models/{model}/{capability}", **parameters)
+
     def convert(self, molecules: Any, **parameters: Any) -> JobHandle:
         """Start converting molecules; `to` is sdf, xyz or smiles."""
         return self.submit("/v1/convert", molecules=molecules, **parameters)
