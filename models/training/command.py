@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 import typer
 
+from models.training import greedy
 from models.training.card import new_card
 from models.training.data import training_data
 from models.training.evaluations import finished
@@ -59,8 +60,13 @@ def train(
     build: Any = family_class(chosen.family)
     model = build(build.config_for(chosen.model, molecules_to_learn))
     run = Run(folder, (time_limit or float("inf")) * 60, resume=resume)
-    watch = SampleWatch(chosen.family, model.config, folder, minutes=sample_every) if sample_every else None
-    progress = run_training(chosen, model, molecules_to_learn, run, after_checkpoint=watch)
+    if isinstance(model, greedy.Greedy):
+        progress = greedy.train(chosen, model, molecules_to_learn, training_data(chosen.data, "valid"), run)
+    else:
+        watch = (
+            SampleWatch(chosen.family, model.config, folder, minutes=sample_every) if sample_every else None
+        )
+        progress = run_training(chosen, model, molecules_to_learn, run, after_checkpoint=watch)
     if not dist.is_initialized() or dist.get_rank() == 0:
         card = new_card(chosen, model, molecules_to_learn, progress)
         save_model(model, card | finished(chosen.family, model, chosen.data), folder)
