@@ -42,7 +42,7 @@ class Context:
     def make(cls, settings: Settings) -> Context:
         """Connects to nothing yet: Redis is first talked to by the first request."""
         desk = Desk.open(settings)
-        shelf = CardShelf(settings.weights_folders)
+        shelf = CardShelf(settings.model_folders)
         metrics = Metrics()
         metrics.watch(desk.store)
         return cls(

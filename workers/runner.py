@@ -35,7 +35,7 @@ class Runner:
         self.desk, self.engine, self.shutting_down = desk, engine, shutting_down
         self.settings: Settings = desk.settings
         self.leases = Leases(desk.store, worker)
-        self.shelf = CardShelf(self.settings.weights_folders)
+        self.shelf = CardShelf(self.settings.model_folders)
 
     def work(self, job_id: str, unit: str, delivery_tag: str | None = None) -> None:
         """Do one unit; when it was the last shard of its job, also the final unit.

@@ -91,6 +91,16 @@ class Settings(BaseSettings):
     warm_up: bool = True  # load every model when the worker starts
 
     @property
+    def imported_folder(self) -> Path:
+        """Where `equimol import` puts models."""
+        return self.data_folder.expanduser().resolve() / "models"
+
+    @property
+    def model_folders(self) -> list[Path]:
+        """All folders with models beside the built-in one; a later one wins over an earlier one."""
+        return [self.imported_folder, *self.weights_folders]
+
+    @property
     def results_root(self) -> str:
         """The folder or URL under which every job has a folder of its own."""
         return self.results_url or str(self.data_folder.expanduser().resolve() / "results")

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from models.core.errors import ConfigError, DivergedError
+from models.core.errors import ConfigError
 
 Method = Literal["dopri5", "rk4", "heun", "euler"]
 
@@ -114,8 +114,8 @@ def solve(
 ) -> Solution:  # fmt: skip
     """Integrate every row of `state` `[b, ...]` and its integrals (zero at the start) from time `start` to `end`.
 
-    `watch` is called before every slope call and may raise. The result is differentiable with fixed steps. Raises
-    DivergedError when a row needs more than `solver.most_calls`; numbers that leave the finite range stay so.
+    `watch` is called before every slope call and may raise. The result is differentiable with fixed steps. A row whose
+    numbers leave the finite range, or which needs more than `solver.most_calls`, ends as NaN and spoils only itself.
     """
     if start == end:
         raise ConfigError("start and end of an integration must differ.")
@@ -170,12 +170,19 @@ def fixed(slope: Slope, state: Tensor, times: list[float], method: str) -> Solut
     return Solution(state, integrals, torch.full((b,), calls, device=state.device))
 
 
+def row_size(values: Tensor) -> Tensor:
+    """Root mean square of each row, float64 `[b]`; 0 for rows without numbers."""
+    if values.numel() == 0:
+        return values.new_zeros(len(values), dtype=torch.float64)
+    return values.double().square().flatten(1).mean(1).sqrt()
+
+
 def row_error(error: Tensor, before: Tensor, after: Tensor, tolerance: float) -> Tensor:
-    """Root mean square of each row's error in units of the tolerance, `[b]`."""
-    if error.numel() == 0:
-        return error.new_zeros(len(error), dtype=torch.float64)
-    allowed = tolerance * (1 + torch.maximum(before.abs(), after.abs()))
-    return (error / allowed).double().square().flatten(1).mean(1).sqrt()
+    """Each row's error in units of the tolerance, `[b]`.
+
+    Root mean squares of whole rows are compared, not components, so turning a molecule changes no step.
+    """
+    return row_size(error) / (tolerance * (1 + torch.maximum(row_size(before), row_size(after))))
 
 
 @torch.no_grad()
@@ -193,13 +200,14 @@ def adaptive(
     total = torch.zeros_like(rate)
     calls = torch.ones(b, dtype=torch.long, device=device)
     # Hairer's first guess: a hundredth of the time in which the state would change by itself.
-    size, speed = (row_error(v, torch.zeros_like(v), torch.zeros_like(v), 1.0) for v in (state, first))
-    step = (0.01 * (size + 1e-3) / (speed + 1e-6)).clamp(1e-4 * span, 0.1 * span)
+    size, speed = row_size(state), row_size(first)
+    step = (0.01 * (size + 1e-3) / (speed + 1e-6)).nan_to_num(0.0).clamp(1e-4 * span, 0.1 * span)
     while len(active):
-        if int(calls[active].max()) > most_calls:
-            raise DivergedError(
-                f"the flow takes more than {most_calls} evaluations at tolerance {tolerance}; allow a larger one."
-            )
+        spent = active[calls[active] > most_calls]
+        state[spent], total[spent] = math.nan, math.nan
+        active = active[calls[active] <= most_calls]
+        if not len(active):
+            break
         y, s, t = state[active], total[active], time[active]
         width = torch.minimum(step[active], (end - t).abs())
         signed = sign * width

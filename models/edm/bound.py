@@ -24,6 +24,7 @@ from models.core.likelihood import Likelihood
 from models.core.precision import network_autocast
 from models.core.random import generator, stacked_normal
 from models.edm.buckets import size_buckets
+from models.edm.context import told
 from models.edm.denoiser import Denoiser, levels
 from models.edm.features import AtomFeatures
 from models.edm.process import prior_scale
@@ -197,20 +198,22 @@ def bound(
     *,
     draws: int = 64,
     steps: int | None = None,
+    context: Tensor | None = None,
     cancelled: Callable[[], bool] = lambda: False,
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[Likelihood]:
     """The variational lower bound of each molecule, with the standard error of its `draws` noise levels.
 
     One network call a draw and a few for the decoder. Molecule k depends on its own seed only. `steps=1000`
-    counts the bound of the published discrete process, None the continuous-time limit. Raises ConfigError for
-    draws < 1, InterruptedError when `cancelled` answers yes.
+    counts the bound of the published discrete process, None the continuous-time limit. `context` has the scaled
+    conditions of each molecule. Raises ConfigError for draws < 1, InterruptedError when `cancelled` answers yes.
     """
     if draws < 1:
         raise ConfigError(f"draws is {draws}, but at least 1 is needed.")
     out: dict[int, Likelihood] = {}
     for part, z, x in size_buckets(numbers, positions, denoiser.device):
-        found = bound_of_bucket(denoiser, sizes, z, x, [seeds[k] for k in part], draws, steps, cancelled)
+        view = told(denoiser, context, part)
+        found = bound_of_bucket(view, sizes, z, x, [seeds[k] for k in part], draws, steps, cancelled)
         out.update(zip(part, found, strict=True))
         progress(len(out))
     return [out[k] for k in range(len(numbers))]

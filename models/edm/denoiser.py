@@ -61,6 +61,7 @@ class NetworkDenoiser(nn.Module):
     features: AtomFeatures
     process: Process
     network: EGNN
+    conditions: int
 
     @property
     def device(self) -> torch.device:
@@ -69,6 +70,13 @@ class NetworkDenoiser(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         return self.network.embedding.weight.dtype
+
+    def spread_context(self, context: Tensor | None, h: Tensor) -> list[Tensor]:
+        """Scaled conditions `[b, k]` at every atom of `h` `[b, n, c]`; nothing where the model has none."""
+        found = 0 if context is None else context.shape[-1]
+        if found != self.conditions:
+            raise ConfigError(f"the model takes {self.conditions} conditions, but was told {found}.")
+        return [] if context is None else [context[:, None].to(h.dtype).expand(-1, h.shape[1], -1)]
 
 
 class DataDenoiser(NetworkDenoiser):
@@ -81,17 +89,24 @@ class DataDenoiser(NetworkDenoiser):
 
     frequencies: Tensor
 
-    def __init__(self, features: AtomFeatures, process: Process, network: EGNN, time_pairs: int = 32) -> None:
+    def __init__(
+        self,
+        features: AtomFeatures,
+        process: Process,
+        network: EGNN,
+        time_pairs: int = 32,
+        conditions: int = 0,
+    ) -> None:
         super().__init__()
         if features.charge_scale is not None:
             raise ConfigError("data prediction reads elements from logits and takes no charge channel.")
-        wanted = (features.channels + 2 * time_pairs, features.channels)
+        wanted = (features.channels + 2 * time_pairs + conditions, features.channels)
         if (network.config.inputs, network.config.outputs) != wanted:
             raise ConfigError(
                 f"the network has {network.config.inputs} inputs and {network.config.outputs} outputs, "
                 f"but {wanted[0]} and {wanted[1]} are needed for these features and time pairs."
             )
-        self.features, self.process, self.network = features, process, network
+        self.features, self.process, self.network, self.conditions = features, process, network, conditions
         self.register_buffer(
             "frequencies", torch.exp(torch.linspace(0.0, math.log(100.0), time_pairs)), persistent=False
         )
@@ -105,31 +120,36 @@ class DataDenoiser(NetworkDenoiser):
         angle = self.process.network_time(level)[:, None] * self.frequencies
         return torch.cat([angle.sin(), angle.cos()], -1)
 
-    def forward(self, x: Tensor, h: Tensor, level: Tensor, pairs: Pairs | None = None) -> Denoised:
-        """Noisy positions `[b, n, 3]` (centered) and features `[b, n, c]` at levels `[b]`."""
+    def forward(
+        self, x: Tensor, h: Tensor, level: Tensor, pairs: Pairs | None = None, context: Tensor | None = None
+    ) -> Denoised:
+        """Noisy positions `[b, n, 3]` (centered), features `[b, n, c]`, levels `[b]`, scaled conditions `[b, k]`."""
         s, a = levels(level), self.features.type_scale
         c_in = torch.rsqrt(1 + s.square())
         time = self.time_features(level)[:, None, :].expand(-1, x.shape[1], -1)
         # One-hot channels of height a have a standard deviation of about 0.4 a.
-        inputs = torch.cat([h * torch.rsqrt((0.4 * a) ** 2 + s.square()), time], -1)
+        inputs = [h * torch.rsqrt((0.4 * a) ** 2 + s.square()), time, *self.spread_context(context, h)]
         position = x * c_in * self.features.coordinate_scale
-        context, moved = self.network(inputs, position, pairs)
+        prior, moved = self.network(torch.cat(inputs, -1), position, pairs)
         target = remove_mean(moved - position) / self.features.coordinate_scale
-        logits = context + h * (a / s.square())
+        logits = prior + h * (a / s.square())
         return Denoised(x * c_in.square() + target * (s * c_in), logits.softmax(-1) * a, logits)
 
 
 class NoiseDenoiser(NetworkDenoiser):
     """The published parametrization: the network predicts the noise of positions and features (EDM, section 3.2)."""
 
-    def __init__(self, features: AtomFeatures, process: Tabulated | LearnedGamma, network: EGNN) -> None:
+    def __init__(
+        self, features: AtomFeatures, process: Tabulated | LearnedGamma, network: EGNN, conditions: int = 0
+    ) -> None:
         super().__init__()
-        if network.config.inputs != features.channels + 1 or network.config.outputs != features.channels + 1:
+        wanted = features.channels + 1 + conditions
+        if network.config.inputs != wanted or network.config.outputs != wanted:
             raise ConfigError(
-                f"the network must have {features.channels + 1} inputs and outputs (features and time), "
+                f"the network must have {wanted} inputs and outputs (features, time and conditions), "
                 f"but has {network.config.inputs} and {network.config.outputs}."
             )
-        self.features, self.network = features, network
+        self.features, self.network, self.conditions = features, network, conditions
         self.schedule = process
 
     @property
@@ -149,18 +169,25 @@ class NoiseDenoiser(NetworkDenoiser):
         return 1 / level.square()
 
     def noise(
-        self, z_x: Tensor, z_h: Tensor, time: Tensor, pairs: Pairs | None = None
+        self,
+        z_x: Tensor,
+        z_h: Tensor,
+        time: Tensor,
+        pairs: Pairs | None = None,
+        context: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Predicted noise for z_t at times `[b]` in 0..1, in the process's own (variance-preserving) frame."""
         t = levels(time).to(z_h.dtype).expand(-1, z_h.shape[1], 1)
-        h, moved = self.network(torch.cat([z_h, t], -1), z_x, pairs)
-        return remove_mean(moved - z_x), h[..., :-1]
+        h, moved = self.network(torch.cat([z_h, t, *self.spread_context(context, z_h)], -1), z_x, pairs)
+        return remove_mean(moved - z_x), h[..., : self.features.channels]
 
-    def forward(self, x: Tensor, h: Tensor, level: Tensor, pairs: Pairs | None = None) -> Denoised:
+    def forward(
+        self, x: Tensor, h: Tensor, level: Tensor, pairs: Pairs | None = None, context: Tensor | None = None
+    ) -> Denoised:
         """Noisy positions and features in the variance-exploding frame at levels `[b]`."""
         s = levels(level)
         alpha = torch.rsqrt(1 + s.square())
-        noise_x, noise_h = self.noise(x * alpha, h * alpha, self.process.network_time(level), pairs)
+        noise_x, noise_h = self.noise(x * alpha, h * alpha, self.process.network_time(level), pairs, context)
         return Denoised(x - s * noise_x, h - s * noise_h, None)
 
 
@@ -169,16 +196,17 @@ def assemble(
     process: VarianceExploding | Tabulated | LearnedGamma,
     network: EGNNConfig,
     parametrization: str,
+    conditions: int = 0,
 ) -> DataDenoiser | NoiseDenoiser:
     """Join the parts; raises ConfigError naming the obstruction when they do not fit."""
     if parametrization == "data":
         if isinstance(process, LearnedGamma):
             raise ConfigError("a learned schedule is trained with the bound and needs noise prediction.")
-        return DataDenoiser(features, process, EGNN(network))
+        return DataDenoiser(features, process, EGNN(network), conditions=conditions)
     if parametrization == "noise":
         if isinstance(process, VarianceExploding):
             raise ConfigError(
                 "noise prediction needs a variance-preserving process (polynomial, cosine, table, learned)."
             )
-        return NoiseDenoiser(features, process, EGNN(network))
+        return NoiseDenoiser(features, process, EGNN(network), conditions)
     raise ConfigError(f"parametrization is {parametrization!r}; choose 'data' or 'noise'.")

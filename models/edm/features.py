@@ -17,18 +17,25 @@ class AtomFeatures:
 
     elements: atomic numbers in channel order. coordinate_scale: Angstrom per unit. type_scale: height of the
     one-hot (0.25 published). charge_scale: factor on the atomic number (0.1 published), None for no channel.
+    last_element: whether the last element is ever decoded; the published code cuts it off where there is no charge
+    channel, so its models never make it.
     """
 
     elements: tuple[int, ...]
     coordinate_scale: float = 1.7
     type_scale: float = 0.25
     charge_scale: float | None = None
+    last_element: bool = True
 
     def __post_init__(self) -> None:
         if not self.elements or len(set(self.elements)) != len(self.elements):
             raise ConfigError(f"elements must be distinct and not empty, but are {self.elements}.")
         if self.coordinate_scale <= 0 or self.type_scale <= 0:
             raise ConfigError("coordinate_scale and type_scale must be positive.")
+        if not self.last_element and (self.charge_scale is not None or len(self.elements) < 2):
+            raise ConfigError(
+                "the last element is cut off only without a charge channel, and never the only one."
+            )
 
     @property
     def channels(self) -> int:
@@ -50,5 +57,6 @@ class AtomFeatures:
 
     def decode(self, h: Tensor) -> Tensor:
         """Features `[..., n, channels]` to atomic numbers `[..., n]` by the largest one-hot channel."""
+        count = len(self.elements) - (not self.last_element)
         elements = torch.tensor(self.elements, device=h.device)
-        return elements[h[..., : len(self.elements)].argmax(-1)]
+        return elements[h[..., :count].argmax(-1)]

@@ -23,6 +23,7 @@ from models.core.likelihood import Likelihood
 from models.core.random import generator, stacked_normal
 from models.edm.bound import STATE, log_prob_of_features
 from models.edm.buckets import size_buckets
+from models.edm.context import told
 from models.edm.denoiser import Denoiser
 from models.edm.process import prior_scale
 from models.edm.sizes import SizeDistribution
@@ -126,6 +127,7 @@ def probability_flow_log_prob(
     draws: int = 4,
     steps: int = 50,
     exact: bool = False,
+    context: Tensor | None = None,
     cancelled: Callable[[], bool] = lambda: False,
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[Likelihood]:
@@ -139,7 +141,8 @@ def probability_flow_log_prob(
         raise ConfigError(f"draws ({draws}) and steps ({steps}) must be at least 1.")
     out: dict[int, Likelihood] = {}
     for part, z, x in size_buckets(numbers, positions, denoiser.device):
-        found = flow_of_bucket(denoiser, z, x, [seeds[k] for k in part], draws, steps, exact, cancelled)
+        view = told(denoiser, context, part)
+        found = flow_of_bucket(view, z, x, [seeds[k] for k in part], draws, steps, exact, cancelled)
         size = sizes.log_prob(z.shape[1])
         error = found.std(1) / math.sqrt(draws) if draws > 1 else torch.full((len(part),), math.inf)
         for row, mean, spread in zip(part, found.mean(1).tolist(), error.tolist(), strict=True):

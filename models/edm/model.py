@@ -13,6 +13,7 @@ from models.core.errors import ConfigError
 from models.core.likelihood import Likelihood
 from models.edm.bound import bound
 from models.edm.bound_loss import bound_loss
+from models.edm.context import Condition, Context, scaled
 from models.edm.denoiser import DataDenoiser, Denoiser, NoiseDenoiser, assemble
 from models.edm.features import AtomFeatures
 from models.edm.flow import probability_flow_log_prob
@@ -41,6 +42,8 @@ class EDM(nn.Module):
             "network",
             "guide",
             "sizes",
+            "context",
+            "last_element",
         }
         unknown = sorted(set(config) - known)
         if unknown:
@@ -54,7 +57,11 @@ class EDM(nn.Module):
             coordinate_scale=config.get("coordinate_scale", 1.7),
             type_scale=config.get("type_scale", 0.25),
             charge_scale=config.get("charge_scale"),
+            last_element=config.get("last_element", True),
         )
+        self.conditions = tuple(Condition.from_dict(values) for values in config.get("context", ()))
+        if self.conditions and "guide" in config:
+            raise ConfigError("EDM: a model with conditions takes no guide yet; leave one of the two out.")
         self.sizes = SizeDistribution({int(n): int(count) for n, count in config["sizes"].items()})
         parametrization = config.get("parametrization", "data")
         self.denoiser = self._assemble(config["network"], parametrization)
@@ -63,15 +70,17 @@ class EDM(nn.Module):
     def _assemble(self, network: Mapping[str, Any], parametrization: str) -> DataDenoiser | NoiseDenoiser:
         """A denoiser of this model's features and process; `network` are the settings that the recipe chose."""
         channels = self.features.channels
+        told = len(self.conditions)
         time = 2 * TIME_PAIRS if parametrization == "data" else 1
         complete = EGNNConfig.from_dict(
             {
-                "inputs": channels + time,
-                "outputs": channels if parametrization == "data" else channels + time,
+                "inputs": channels + time + told,
+                "outputs": channels if parametrization == "data" else channels + time + told,
                 **network,
             }
         )
-        return assemble(self.features, process_from_dict(self.config["process"]), complete, parametrization)
+        process = process_from_dict(self.config["process"])
+        return assemble(self.features, process, complete, parametrization, told)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -109,6 +118,8 @@ class EDM(nn.Module):
 
         batch: torch-geometric, b molecules of one size with `z` and `pos` (in Angstrom).
         """
+        if self.conditions:
+            raise ConfigError("EDM: models with conditions are imported, not trained here yet.")
         chosen = LossOptions.from_dict(options)
         b = batch.num_graphs
         numbers, positions = batch.z.view(b, -1), batch.pos.view(b, -1, 3)
@@ -129,29 +140,38 @@ class EDM(nn.Module):
         steps: int = 100,
         churn: float = 0.8,
         guidance: float = 0.0,
+        context: Context | None = None,
     ) -> SamplingRun:
         """Start sampling one molecule per size and seed; at most `steps` network calls each.
 
-        With `guidance` above 0 each is also a call of the guide. Raises ConfigError when the model has none.
+        With `guidance` above 0 each is also a call of the guide. `context` has the conditions' values for each
+        molecule. Raises ConfigError when the model has no guide, or other conditions.
         """
         denoiser: Denoiser = self.denoiser
         if guidance:
             if self.guide is None:
                 raise ConfigError(f"guidance is {guidance}, but this model has no guide; leave it out.")
             denoiser = GuidedDenoiser(denoiser, self.guide, guidance)
-        return SamplingRun(denoiser, sizes, seeds, sampler=sampler, steps=steps, churn=churn)
+        told = scaled(self.conditions, context, len(sizes))
+        return SamplingRun(denoiser, sizes, seeds, sampler=sampler, steps=steps, churn=churn, context=told)
 
     def bound(
-        self, numbers: Sequence[Any], positions: Sequence[Any], seeds: Sequence[int], **options: Any
-    ) -> list[Likelihood]:
+        self, numbers: Sequence[Any], positions: Sequence[Any], seeds: Sequence[int], *,
+        context: Context | None = None, **options: Any,
+    ) -> list[Likelihood]:  # fmt: skip
         """Variational lower bounds on log p, one per molecule; see `models.edm.bound.bound` for the options."""
-        return bound(self.denoiser, self.sizes, numbers, positions, seeds, **options)
+        told = scaled(self.conditions, context, len(numbers))
+        return bound(self.denoiser, self.sizes, numbers, positions, seeds, context=told, **options)
 
     def probability_flow_log_prob(
-        self, numbers: Sequence[Any], positions: Sequence[Any], seeds: Sequence[int], **options: Any
-    ) -> list[Likelihood]:
+        self, numbers: Sequence[Any], positions: Sequence[Any], seeds: Sequence[int], *,
+        context: Context | None = None, **options: Any,
+    ) -> list[Likelihood]:  # fmt: skip
         """log p by the probability flow; see `models.edm.flow.probability_flow_log_prob` for the options."""
-        return probability_flow_log_prob(self.denoiser, self.sizes, numbers, positions, seeds, **options)
+        told = scaled(self.conditions, context, len(numbers))
+        return probability_flow_log_prob(
+            self.denoiser, self.sizes, numbers, positions, seeds, context=told, **options
+        )
 
     def cost(self, sizes: Sequence[int], steps: int) -> float:
         """Work of sampling in pair evaluations: steps times the pairs of atoms of all molecules."""

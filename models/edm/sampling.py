@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from models.core.errors import ConfigError
 from models.core.precision import network_autocast
 from models.edm.buckets import split_lanes
+from models.edm.context import told
 from models.edm.denoiser import Denoiser
 from models.edm.lanes import Lanes
 from models.edm.samplers import make_sampler
@@ -47,6 +49,7 @@ class SamplingRun:
         sampler: str,
         steps: int,
         churn: float,
+        context: Tensor | None = None,
     ) -> None:
         if len(sizes) != len(seeds) or not sizes:
             raise ConfigError(
@@ -60,10 +63,12 @@ class SamplingRun:
         grid = self.sampler.grid(denoiser)
         self.count = len(sizes)
         self.lanes: list[Lanes] = []
+        self.views: list[Denoiser] = []  # of the lanes at the same place, told their conditions
         for n in sorted(set(sizes)):
             rows = [k for k, size in enumerate(sizes) if size == n]
             for part in split_lanes(n, rows, self.device):
                 self.lanes.append(Lanes.start(denoiser, n, [seeds[k] for k in part], grid, part))
+                self.views.append(told(denoiser, context, part))
         self.calls = 0
         self.total_calls = self.sampler.calls()
 
@@ -77,8 +82,8 @@ class SamplingRun:
         if self.done:
             raise ConfigError("the run is done; ask for its result.")
         with torch.inference_mode(), network_autocast(self.device):
-            for lanes in self.lanes:
-                self.sampler.advance(self.denoiser, lanes)
+            for view, lanes in zip(self.views, self.lanes, strict=True):
+                self.sampler.advance(view, lanes)
         self.calls += 1
 
     def frame(self) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:

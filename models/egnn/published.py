@@ -1,6 +1,6 @@
-"""Weights of the published EDM and E-NF networks in ours: the same layers under other names, the first of each pair
-network split into its receiver, sender and edge parts (layouts: e3_diffusion_for_molecules, egnn/egnn_new.py;
-en_flows, egnn/gcl.py).
+"""Weights of the published EDM, E-NF and property networks in ours: the same layers under other names, the first of
+each pair network split into its receiver, sender and edge parts (layouts: e3_diffusion_for_molecules,
+egnn/egnn_new.py; en_flows, egnn/gcl.py; egnn, qm9/models.py).
 """
 
 from __future__ import annotations
@@ -144,5 +144,59 @@ def layered_weights(published: Mapping[str, Tensor], prefix: str) -> dict[str, T
     if rest:
         raise CheckpointError(
             f"the published checkpoint has layers that E-NF's network lacks: {sorted(rest)[:3]}."
+        )
+    return {name: value.contiguous() for name, value in out.items()}
+
+
+def stays_config(published: Mapping[str, Tensor]) -> EGNNConfig:
+    """The sizes of a published property network, whose nodes stay, read from its shapes.
+
+    Raises CheckpointError when there is none, or one with node attributes.
+    """
+    found = [re.match(r"gcl_(\d+)\.", name) for name in published]
+    layers = [int(match[1]) for match in found if match]
+    wanted = ("embedding.weight", "gcl_0.node_mlp.0.weight", "gcl_0.edge_mlp.0.weight")
+    missing = [name for name in wanted if name not in published]
+    if missing:
+        raise CheckpointError(f"the checkpoint has no property network: {missing[0]} is missing.")
+    width, inputs = published["embedding.weight"].shape
+    node, edge = (published[name].shape[1] for name in wanted[1:])
+    if (node, edge) != (2 * width, 2 * width + 1):
+        raise CheckpointError(
+            f"the published network reads {node} and {edge} numbers of a node and of a pair, but one without node "
+            f"attributes reads {2 * width} and {2 * width + 1}."
+        )
+    plain = EGNNConfig.published_property(inputs, width=width, layers=max(layers) + 1)
+    return EGNNConfig(**{**plain.to_dict(), "attention": "gcl_0.att_mlp.0.weight" in published})
+
+
+def stays_weights(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The layers of a published property network, but for its readout, under the names of our EGNN.
+
+    Raises CheckpointError when a key is missing or left over: then it is another network.
+    """
+    config = stays_config(published)
+    rest = {
+        name: value for name, value in published.items() if not name.startswith(("node_dec.", "graph_dec."))
+    }
+
+    def take(name: str) -> Tensor:
+        try:
+            return rest.pop(name)
+        except KeyError:
+            raise CheckpointError(f"the published checkpoint has no {name}.") from None
+
+    kinds = ("weight", "bias")
+    out = {f"embedding.{k}": take(f"embedding.{k}") for k in kinds}
+    for b in range(config.layers):
+        theirs, ours = f"gcl_{b}", f"blocks.{b}.interactions.0"
+        weight, bias = take(f"{theirs}.edge_mlp.0.weight"), take(f"{theirs}.edge_mlp.0.bias")
+        out |= split_layer(f"{ours}.first", weight, bias, config.width)
+        for name, own in INTERACTION.items():
+            if config.attention or not name.startswith("att"):
+                out |= {f"{ours}.{own}.{k}": take(f"{theirs}.{name}.{k}") for k in kinds}
+    if rest:
+        raise CheckpointError(
+            f"the published checkpoint has layers that the network lacks: {sorted(rest)[:3]}."
         )
     return {name: value.contiguous() for name, value in out.items()}

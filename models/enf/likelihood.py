@@ -143,7 +143,7 @@ def log_prob(
         raise ConfigError(f"draws is {draws}, but at least 1 is needed.")
     if trace not in ("exact", "hutchinson"):
         raise ConfigError(f"trace is {trace!r}; choose 'exact' or 'hutchinson'.")
-    chosen = method or (model.quadrature if trace == "exact" else model.solver)
+    chosen: Solver | Quadrature = method or (model.quadrature if trace == "exact" else model.solver)
     if isinstance(chosen, Quadrature) and trace == "hutchinson":
         raise ConfigError("the quadrature is for the exact trace; give a solver for Hutchinson's estimator.")
 

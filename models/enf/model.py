@@ -111,14 +111,9 @@ class ENF(nn.Module):
         return self.field.network.embedding.weight.dtype
 
     @property
-    def has_quadrature(self) -> bool:
-        """Whether the exact trace may be summed at few times: fields of straight paths are known to be smooth."""
-        return isinstance(self.field, MoleculeField)
-
-    @property
-    def quadrature(self) -> Quadrature | Solver:
+    def quadrature(self) -> Quadrature:
         """How the exact trace is integrated unless said otherwise; published fields have no scale to refine at."""
-        return Quadrature() if self.has_quadrature else Solver(tolerance=1e-4)
+        return Quadrature() if isinstance(self.field, MoleculeField) else Quadrature(32, 2, 10.0)
 
     @property
     def solver(self) -> Solver:

@@ -19,6 +19,7 @@ from models.edm.process import Process, VarianceExploding
 from models.egnn.config import EGNNConfig
 from models.egnn.network import EGNN
 from models.egnn.pairs import Pairs
+from models.enf.model import ENF
 
 with warnings.catch_warnings():  # torch-geometric still calls torch.jit.script, which torch calls deprecated
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -34,6 +35,8 @@ VARIANTS = {
     "messages-hidden": {"symmetric": False, "coordinate_hidden": 1, "coordinate_range": 2.5, "radial": 0},
     "published": None,
     "published-sublayers": None,
+    "published-enf": None,
+    "published-dequantizer": None,
 }
 
 
@@ -41,6 +44,12 @@ def network_config(variant: str, channels: int = 5) -> EGNNConfig:
     """A small network of a variant."""
     if variant == "published":
         return EGNNConfig.published_edm(channels, width=16, layers=3)
+    if variant == "published-enf":
+        return EGNNConfig.published_enf(channels, channels, width=16, layers=3)
+    if variant == "published-dequantizer":
+        return EGNNConfig.published_enf(
+            channels, channels, width=16, layers=3, attention=False, bounded=False, input_distance=False
+        )
     if variant == "published-sublayers":
         published = EGNNConfig.published_edm(channels, width=16, layers=2)
         return EGNNConfig(**{**published.to_dict(), "sublayers": 2})
@@ -132,6 +141,42 @@ def small_edm(parametrization: str = "data", **changes: object) -> EDM:
 @pytest.fixture
 def make_edm() -> Callable[..., EDM]:
     return small_edm
+
+
+def small_enf(kind: str = "molecule", **changes: object) -> ENF:
+    """A small E-NF on hydrogen, carbon, nitrogen and oxygen in float64, whose flow is not trivial."""
+    config: dict[str, object] = {
+        "kind": kind,
+        "elements": [1, 6, 7, 8],
+        "sizes": {"2": 4, "3": 10, "4": 20, "5": 5},
+        "coordinate_scale": 1.5,
+        "network": {"width": 16, "message_width": 8, "layers": 2, "radial": 6},
+    }
+    if kind == "published":
+        both = EGNNConfig.published_enf(1, 1, width=12, layers=2).to_dict()
+        own = {name: value for name, value in both.items() if name not in ("inputs", "outputs")}
+        bare = {"attention": False, "coordinate_range": None, "input_distance": False}
+        config |= {"charges": True, "network": own, "dequantizer": own | bare}
+    torch.manual_seed(5)
+    model = ENF({**config, **changes}).double()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "displacement.last" in name:
+                parameter.mul_(30 if kind == "molecule" else 100)
+        if kind == "published":
+            model.actnorm.h_t.copy_(torch.linspace(-1, 1, 5))
+            model.actnorm.h_log_s.copy_(torch.linspace(0.5, 1.5, 5))
+    return model.requires_grad_(False).eval()
+
+
+@pytest.fixture
+def make_enf() -> Callable[..., ENF]:
+    return small_enf
+
+
+@pytest.fixture(params=["molecule", "published"])
+def enf(request: pytest.FixtureRequest) -> ENF:
+    return small_enf(request.param)
 
 
 @pytest.fixture(params=["data", "noise"])

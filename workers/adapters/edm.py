@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from models.core.likelihood import Likelihood
-from models.core.random import molecule_seed
 from models.edm.model import EDM
-from workers.adapters.base import Outcome, StepProgress, Work
+from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
 from workers.adapters.molecule_models import Cancelled, MoleculeAdapter, Progress
 from workers.adapters.molecule_rows import Frame
-from workers.schemas.edm import FLOW_STEPS, SampleRequest
+from workers.schemas.edm import FLOW_STEPS, SampleRequest, context_of
 
 
 class Adapter(MoleculeAdapter):
@@ -21,18 +21,20 @@ class Adapter(MoleculeAdapter):
     model: EDM
 
     def warm_up(self) -> None:
-        run = self.model.sampling([self.model.sizes.minimum], [0], steps=2)
+        means = [[condition.mean for condition in self.model.conditions]]
+        context = means if self.model.conditions else None
+        run = self.model.sampling([self.model.sizes.minimum], [0], steps=2, context=context)
         while not run.done:
             run.step()
 
     def sample(self, work: Work, progress: Progress, cancelled: Cancelled) -> Iterator[Outcome]:
         request = work.request
         assert isinstance(request, SampleRequest)
-        seeds = [molecule_seed(item.seed, item.index) for item in work.items]
-        given = {"churn": request.churn, "guidance": request.guidance}
-        options = {name: value for name, value in given.items() if value is not None}
+        context = self.context(request, work.items)
+        given = {"churn": request.churn, "guidance": request.guidance, "context": context}
+        options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         run = self.model.sampling(
-            work.content, seeds, sampler=request.sampler, steps=request.steps, **options
+            work.content, self.seeds(work.items), sampler=request.sampler, steps=request.steps, **options
         )
         frames: list[list[Frame]] = []
         keep = frame_steps(run.total_calls, request.keep_trajectory)
@@ -48,14 +50,32 @@ class Adapter(MoleculeAdapter):
             yield Outcome(item, request, work.capability, (sample, trajectory))
 
     def likelihoods(
-        self, numbers: list[Any], positions: list[Any], seeds: list[int], request: Any, cancelled: Cancelled
+        self,
+        items: Sequence[Item],
+        numbers: list[Any],
+        positions: list[Any],
+        request: Any,
+        cancelled: Cancelled,
     ) -> list[Likelihood]:
-        draws = request.effective_draws
+        seeds, context = self.seeds(items), self.context(request, items)
+        options = {"draws": request.effective_draws, "context": context, "cancelled": cancelled}
         if request.method == "bound":
-            return self.model.bound(numbers, positions, seeds, draws=draws, cancelled=cancelled)
-        return self.model.probability_flow_log_prob(
-            numbers, positions, seeds, draws=draws, steps=FLOW_STEPS, cancelled=cancelled
-        )
+            return self.model.bound(numbers, positions, seeds, **options)
+        return self.model.probability_flow_log_prob(numbers, positions, seeds, steps=FLOW_STEPS, **options)
+
+    def context(self, request: Any, items: Sequence[Item]) -> list[list[float]] | None:
+        """The conditions of each molecule; None for a model that takes none."""
+        wanted = self.model.config.get("context")
+        return [context_of(request.context, wanted, item.index) for item in items] if wanted else None
+
+    def encode(self, outcome: Outcome) -> Row:
+        """The row, with the conditions that the molecule was made or scored for."""
+        row = super().encode(outcome)
+        context = self.context(outcome.request, [outcome.item])
+        if context is None:
+            return row
+        names = [condition.name for condition in self.model.conditions]
+        return replace(row, data=row.data | {"context": dict(zip(names, context[0], strict=True))})
 
 
 def frame_steps(total: int, frames: int) -> set[int]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from models.core.likelihood import Likelihood
 from models.core.ode import Solver
-from models.core.random import molecule_seed
 from models.enf.model import ENF
-from workers.adapters.base import Outcome, StepProgress, Work
+from workers.adapters.base import Item, Outcome, StepProgress, Work
 from workers.adapters.molecule_models import Cancelled, MoleculeAdapter, Progress
 from workers.schemas.enf import SampleRequest
 
@@ -38,7 +37,7 @@ class Adapter(MoleculeAdapter):
         try:
             samples = self.model.sample(
                 work.content,
-                [molecule_seed(item.seed, item.index) for item in work.items],
+                self.seeds(work.items),
                 solver=chosen_solver(request),
                 temperature=request.temperature,
                 watch=watch,
@@ -50,12 +49,17 @@ class Adapter(MoleculeAdapter):
             yield Outcome(item, request, work.capability, (found, []))
 
     def likelihoods(
-        self, numbers: list[Any], positions: list[Any], seeds: list[int], request: Any, cancelled: Cancelled
+        self,
+        items: Sequence[Item],
+        numbers: list[Any],
+        positions: list[Any],
+        request: Any,
+        cancelled: Cancelled,
     ) -> list[Likelihood]:
         exact = request.method == "exact"
-        method = None if exact and self.model.has_quadrature else Solver(tolerance=request.tolerance)
+        method = None if exact else Solver(tolerance=request.tolerance)
         return self.model.log_prob(
-            numbers, positions, seeds, trace=request.method, draws=request.effective_draws, method=method,
+            numbers, positions, self.seeds(items), trace=request.method, draws=request.effective_draws, method=method,
             cancelled=cancelled,
         )  # fmt: skip
 

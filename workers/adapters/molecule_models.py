@@ -56,7 +56,12 @@ class MoleculeAdapter(ABC):
 
     @abstractmethod
     def likelihoods(
-        self, numbers: list[Any], positions: list[Any], seeds: list[int], request: Any, cancelled: Cancelled
+        self,
+        items: Sequence[Item],
+        numbers: list[Any],
+        positions: list[Any],
+        request: Any,
+        cancelled: Cancelled,
     ) -> list[Likelihood]:
         """Scores of molecules of one size; raises InterruptedError when canceled."""
 
@@ -77,6 +82,10 @@ class MoleculeAdapter(ABC):
             raise Validation(str(error)) from error
         except DivergedError as error:
             raise Numerical(str(error)) from error
+
+    def seeds(self, items: Sequence[Item]) -> list[int]:
+        """The seed of each molecule: of the job's seed and its index, whatever its neighbors."""
+        return [molecule_seed(item.seed, item.index) for item in items]
 
     def encode(self, outcome: Outcome) -> Row:
         """A checked molecule with its texts, or the reason why there is none."""
@@ -101,9 +110,7 @@ class MoleculeAdapter(ABC):
             return [wanted[item.index % len(wanted)] for item in items]
         bounds = (wanted.min, wanted.max) if isinstance(wanted, SizeRange) else (None, None)
         try:
-            drawn: list[int] = self.model.sizes.draw(
-                [molecule_seed(item.seed, item.index) for item in items], *bounds
-            )
+            drawn: list[int] = self.model.sizes.draw(self.seeds(items), *bounds)
         except ConfigError as error:
             raise Validation(str(error)) from error
         return drawn
@@ -126,9 +133,9 @@ class MoleculeAdapter(ABC):
                 return
             try:
                 found_scores = self.likelihoods(
+                    [item for item, _ in group],
                     [given.structure.numbers for _, given in group],
                     [given.structure.positions for _, given in group],
-                    [molecule_seed(item.seed, item.index) for item, _ in group],
                     request,
                     cancelled,
                 )

@@ -73,6 +73,9 @@ def scored_row(item: Item, given: Given, likelihood: Likelihood) -> Row:
         "terms": {name: _finite(value) for name, value in likelihood.terms.items()},
         "seed": item.seed,
     }
+    if math.isnan(likelihood.value):
+        message = "the integration did not end in finite numbers; allow a larger tolerance"
+        data["reasons"] = [*data["reasons"], {"code": "diverged", "message": message, "atoms": []}]
     if likelihood.value == -math.inf:
         message = (
             f"the model's data has no molecule of {given.structure.n_atoms} atoms, so log p(N) is -infinity"

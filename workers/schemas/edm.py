@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 
 from workers.problems import TooLarge, Validation
 from workers.schemas.base import MOLECULES, SCORES, InputRequest, JobRequest, Limits, Table
@@ -15,6 +15,35 @@ if TYPE_CHECKING:
 
 FLOW_STEPS = 50
 """Steps of the probability flow; each takes two differentiated network calls."""
+
+Context = dict[str, FiniteFloat | Annotated[list[FiniteFloat], Field(min_length=1, max_length=10_000)]]
+"""By name of the condition: one value for all molecules, or a list that is used in turn."""
+CONTEXT_TEXT = (
+    "Values of the model's conditions by name, in the units that its card names under config.context: a number for "
+    "all molecules or a list that is used in turn. Only for models with conditions, and needed there."
+)
+
+
+def context_of(context: Context | None, card_context: list[dict[str, object]], index: int) -> list[float]:
+    """The values for molecule `index`, in the order of the card's conditions."""
+    row = []
+    for condition in card_context:
+        value = (context or {})[str(condition["name"])]
+        row.append(value[index % len(value)] if isinstance(value, list) else value)
+    return row
+
+
+def check_context(context: Context | None, card: Card) -> None:
+    """Raise Validation unless exactly the model's conditions are given."""
+    wanted = [condition["name"] for condition in card.config.get("context", [])]
+    given = sorted(context or {})
+    if given == sorted(wanted):
+        return
+    detail = f"give {', '.join(wanted)}" if wanted else "leave it out"
+    raise Validation(
+        f"model {card.id} takes {', '.join(wanted) or 'no conditions'}; the context has {', '.join(given) or 'none'}",
+        errors=[{"pointer": "/context", "detail": detail}],
+    )
 
 
 class SampleRequest(GenerateRequest):
@@ -31,6 +60,7 @@ class SampleRequest(GenerateRequest):
         le=4,
         description="How far each step goes away from the errors of the model's smaller guide; 0 for no guide.",
     )
+    context: Context | None = Field(default=None, description=CONTEXT_TEXT)
     keep_trajectory: int = Field(
         default=0, ge=0, le=200, description="Frames kept of every molecule's generation."
     )
@@ -40,6 +70,7 @@ class SampleRequest(GenerateRequest):
 
     def check_model(self, card: Card, limits: Limits) -> None:
         super().check_model(card, limits)
+        check_context(self.context, card)
         if self.keep_trajectory and self.n_molecules * self.keep_trajectory > 20_000:
             raise TooLarge("n_molecules times keep_trajectory must not exceed 20000; keep fewer frames")
         if self.guidance and "guide" not in card.config:
@@ -64,6 +95,12 @@ class ScoreRequest(InputRequest):
         le=1_000,
         description="Random draws per molecule; default 32 for the bound, else 4.",
     )
+
+    context: Context | None = Field(default=None, description=CONTEXT_TEXT)
+
+    def check_model(self, card: Card, limits: Limits) -> None:
+        super().check_model(card, limits)
+        check_context(self.context, card)
 
     @property
     def effective_draws(self) -> int:

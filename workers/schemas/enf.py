@@ -57,7 +57,10 @@ class ScoreRequest(InputRequest):
         description="Random dequantizations of the elements per molecule (hutchinson: and probes); default 2 or 8.",
     )
     tolerance: float = Field(
-        default=1e-4, ge=1e-7, le=0.1, description="Error allowed to the solver, relative and absolute."
+        default=1e-4,
+        ge=1e-7,
+        le=0.1,
+        description="Error allowed to the solver of hutchinson, relative and absolute; exact tells its own error.",
     )
 
     @property

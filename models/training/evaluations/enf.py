@@ -100,9 +100,8 @@ def evaluate(model: ENF, card: Mapping[str, Any], options: Options, watch: Watch
     metrics.append({"name": "diverged", "value": sum(s.diverged for s in samples), "n": len(samples)})
     if options.test_items:
         trace = settings.get("trace", "exact")
-        method = None
-        if trace == "hutchinson" or not model.has_quadrature:
-            method = Solver(tolerance=settings.get("score_tolerance", 1e-4))
+        tolerance = settings.get("score_tolerance", 1e-4)
+        method = Solver(tolerance=tolerance) if trace == "hutchinson" else None
         metrics += measure_likelihood(
             model, data, options.test_items, seed=options.seed, trace=trace, draws=settings.get("draws", 1),
             method=method, progress=lambda done: watch("scoring", done, options.test_items),
