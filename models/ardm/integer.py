@@ -1,0 +1,118 @@
+"""The network in integers: the same probabilities on every machine, for any batch and any number of threads.
+
+Weights and activations are rounded to 8 bits. Every product of matrices is a sum of integers below 2^24, which
+float32 holds exactly in whatever order it is summed; all else is element by element with +, -, *, / and square
+root, which IEEE 754 rounds in one way only, or a table made with decimal arithmetic. So sender and receiver of a
+compressed library see the same bits, by construction and not by luck.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, localcontext
+
+import torch
+from torch import Tensor, nn
+
+from models.ardm.model import ARDM
+from models.core.errors import ConfigError
+from models.strings.transformer import TransformerBlock, one_hot
+
+EXACT = 2**24
+FINE = 256
+"""Steps a nat in the table of output probabilities."""
+
+
+def exponentials(top: int, steps: int, size: int) -> Tensor:
+    """round(top exp(-i / steps)) for i below size, float64, by decimal arithmetic; at least 0."""
+    with localcontext() as context:
+        context.prec = 40
+        values = [int((top * (Decimal(-i) / steps).exp()).to_integral_value()) for i in range(size)]
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def rounded(x: Tensor, dims: tuple[int, ...], top: int = 127) -> tuple[Tensor, Tensor]:
+    """Integers of at most `top` and the scale that they share over `dims`: x is about integers * scale."""
+    scale = x.abs().amax(dims, keepdim=True).clamp(min=1e-20) / top
+    return (x / scale).round(), scale
+
+
+class IntegerLinear:
+    """A linear layer with one scale for each output."""
+
+    def __init__(self, layer: nn.Linear, *, activation: int = 127) -> None:
+        weight = layer.weight.detach().float().cpu()
+        if weight.shape[1] * 127 * activation >= EXACT:
+            raise ConfigError(f"a layer of {weight.shape[1]} inputs is too wide for exact sums.")
+        self.weight, scale = rounded(weight, (1,))
+        self.scale = scale[:, 0]
+        self.bias = None if layer.bias is None else layer.bias.detach().float().cpu()
+
+    def __call__(self, integers: Tensor, scale: Tensor) -> Tensor:
+        """Integers `[..., inputs]` with their scale `[..., 1]` to float32 `[..., outputs]`."""
+        out = (integers @ self.weight.T) * (scale * self.scale)
+        return out if self.bias is None else out + self.bias
+
+
+def normalized(h: Tensor) -> tuple[Tensor, Tensor]:
+    """RMS norm of the last axis as integers and their scale; the sum of squares is one of integers."""
+    fine, unit = rounded(h, (-1,), 4095)
+    mean = fine.double().square().sum(-1, keepdim=True) / h.shape[-1]
+    rms = unit.double() * mean.sqrt()
+    integers, scale = rounded(h, (-1,))
+    return integers, (scale.double() / rms.clamp(min=1e-20)).float()
+
+
+class IntegerBlock:
+    """A block of the Transformer."""
+
+    def __init__(self, block: TransformerBlock, longest: int) -> None:
+        self.block, self.heads = block, block.heads
+        self.attend, self.mix = IntegerLinear(block.attend), IntegerLinear(block.mix)
+        self.up, self.down = IntegerLinear(block.up), IntegerLinear(block.down)
+        self.table = exponentials((EXACT - 1) // (127 * longest), 64, 1024).float()
+
+    def __call__(self, h: Tensor) -> Tensor:
+        b, n, width = h.shape
+        size = width // self.heads
+        qkv = self.attend(*normalized(h)).view(b, n, 3, self.heads, size).permute(2, 0, 3, 1, 4)
+        (q, q_scale), (k, k_scale) = rounded(qkv[0], (-1,)), rounded(qkv[1], (-1,))
+        v, v_scale = rounded(qkv[2], (-2, -1))
+        scores = (q @ k.transpose(-1, -2)) * (q_scale * float(size**-0.5)) * k_scale.transpose(-1, -2)
+        scores = scores + self.block.bias(n).float()
+        steps = ((scores.amax(-1, keepdim=True) - scores) * 64).round().clamp(max=len(self.table) - 1)
+        weights = self.table[steps.long()]
+        seen = (weights @ v) / weights.sum(-1, keepdim=True) * v_scale
+        h = h + self.mix(*rounded(seen.transpose(1, 2).reshape(b, n, width), (-1,)))
+        inner = self.up(*normalized(h)).clamp(min=0)
+        return h + self.down(*rounded(inner, (-1,)))
+
+
+class IntegerTwin:
+    """An ARDM's network in integers, on the CPU. Raises ConfigError when the network is too wide for exact sums."""
+
+    def __init__(self, model: ARDM) -> None:
+        network = model.network
+        if network.config.times or network.config.causal:
+            raise ConfigError("only a network without times and without a causal mask has an integer twin.")
+        self.model, self.network = model, network
+        self.enter = IntegerLinear(network.enter)
+        self.blocks = [IntegerBlock(block, model.longest) for block in network.blocks]  # type: ignore[arg-type]
+        self.leave = IntegerLinear(network.leave)
+        self.table = exponentials(2**20, FINE, 16 * FINE).clamp(min=1)
+
+    @torch.inference_mode()
+    def frequencies(self, tokens: Tensor) -> Tensor:
+        """Tokens `[b, n]`, hidden ones as `model.mask`, to integers `[b, n, K]` (float64, each at least 1) whose
+        shares are the probabilities of every place.
+        """
+        network, n = self.network, tokens.shape[1]
+        with torch.autocast("cpu", enabled=False):
+            features = 4 * network.features(one_hot(tokens, network.config.inputs))  # integers
+            places = torch.arange(n)
+            h = self.enter(features, torch.tensor(0.25))
+            h = h + network.from_left(places) + network.from_right(n - 1 - places)
+            for block in self.blocks:
+                h = block(h)
+            logits = self.leave(*normalized(h))
+            steps = ((logits.amax(-1, keepdim=True) - logits) * FINE).round().clamp(max=len(self.table) - 1)
+            return self.table[steps.long()]
