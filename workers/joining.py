@@ -25,6 +25,7 @@ MEDIA_TYPES = {
     ".smi": "chemical/x-daylight-smiles",
     ".csv": "text/csv",
     ".json": "application/json",
+    ".eqm": "application/octet-stream",
 }
 
 
@@ -79,6 +80,7 @@ def join(
     with ExitStack() as stack:
         texts = {kind: f"molecules.{kind}" for kind in request.texts}
         names = [*texts.values(), *(table.name for table in request.tables)]
+        names += [] if request.product is None else [request.product]
         out = {name: stack.enter_context(files.write(job.id, f"{folder}/{name}")) for name in (ROWS, *names)}
         for table in request.tables:
             out[table.name].write(_csv_line(table.columns))
@@ -97,6 +99,9 @@ def join(
                     copier.copy(row, kind, out[name])
                 elif row.get("smiles"):
                     out[name].write(f"{row['smiles']} {row['index']}\n".encode())
+        if request.product is not None:
+            rows = finished_rows(files, job.id, shards)
+            out[request.product].write(request.produce(rows, job.weights_sha256))
     listed = [
         ResultFile(name=name, bytes=out[name].bytes, sha256=out[name].sha256, media_type=media_type(name))
         for name in names

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -63,6 +64,7 @@ class JobRequest(BaseModel):
 
     tables: ClassVar[tuple[Table, ...]] = (MOLECULES,)  # the CSV files of the job
     texts: ClassVar[tuple[Literal["sdf", "xyz", "smi"], ...]] = ("sdf", "xyz", "smi")  # the molecules.* files
+    product: ClassVar[str | None] = None  # a file of the request's own, made by `produce`
 
     seed: Seed | None = Field(
         default=None, description="Same seed, same result. Without one the service draws a seed and tells it."
@@ -107,6 +109,10 @@ class JobRequest(BaseModel):
     def unique_only(self) -> bool:
         """Whether only the first of equal SMILES is accepted."""
         return False
+
+    def produce(self, rows: Iterable[dict[str, Any]], weights_sha256: str | None) -> bytes:
+        """The bytes of the `product` from all rows of the job, in order."""
+        raise NotImplementedError
 
     def check_model(self, card: Card, limits: Limits) -> None:
         """Raise Validation or TooLarge when the model cannot do what is asked; families add their rules."""

@@ -1,0 +1,274 @@
+"""Order-agnostic string models: sample, score, fill in, compress and decompress SMILES."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
+
+from chemistry.guard import Guard
+from chemistry.reasons import Failure
+from models.ardm.codec import Codec
+from models.ardm.container import Library
+from models.ardm.likelihood import StringScore, score
+from models.ardm.model import ARDM
+from models.ardm.sampling import Filled, StoppedError, fill, gap_lengths, opened
+from models.core.errors import ConfigError
+from models.core.random import molecule_seed
+from models.strings.tokens import TokenError
+from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
+from workers.adapters.molecules import failure_data, lost_row, reasons_data
+from workers.adapters.strings import (
+    Written,
+    judge_all,
+    load_strings,
+    read_strings,
+    string_data,
+    token_failure,
+)
+from workers.cards import Card
+from workers.schemas.ardm import (
+    GAP,
+    PLACE,
+    CompressRequest,
+    DecompressRequest,
+    InfillRequest,
+    SampleRequest,
+    ScoreRequest,
+)
+from workers.schemas.base import JobRequest
+
+Progress = Callable[[StepProgress], None]
+Cancelled = Callable[[], bool]
+
+
+class Adapter:
+    """One model on one device; compression is always on the CPU."""
+
+    def setup(self, card: Card | None, device: str) -> None:
+        """Load the weights; start the child that reads and judges SMILES."""
+        self.model = cast("ARDM", load_strings(card, device))
+        self._codecs: dict[tuple[str, int], Codec] = {}
+        self._guard = Guard(timeout_seconds=45.0)
+
+    def decode(self, capability: str, request: JobRequest, items: Sequence[Item]) -> Work:
+        """Nothing foreign is parsed outside the children, which `run` asks."""
+        return Work(capability, request, tuple(items))
+
+    def run(self, work: Work, progress: Progress, cancelled: Cancelled) -> Iterator[Outcome]:
+        """By capability."""
+        request = work.request
+        if isinstance(request, SampleRequest | InfillRequest):
+            found = self._draw(work, request, progress, cancelled)
+        elif isinstance(request, ScoreRequest):
+            found = self._score(work, request, progress, cancelled)
+        elif isinstance(request, CompressRequest):
+            found = self._compress(work, request, cancelled)
+        else:
+            found = self._decompress(work, cast("DecompressRequest", request), cancelled)
+        for item, value in found:
+            yield Outcome(item, request, work.capability, value)
+
+    def encode(self, outcome: Outcome) -> Row:
+        """Rows are made where they are computed."""
+        value = outcome.value
+        return Row(outcome.item.index, failure_data(value) if isinstance(value, Failure) else value)
+
+    def lost(self, item: Item, code: str, message: str) -> Row:
+        return lost_row(item, code, message)
+
+    def close(self) -> None:
+        self._guard.close()
+
+    # --- sample and infill ----------------------------------------------------------------------------------
+
+    def _draw(
+        self, work: Work, request: SampleRequest | InfillRequest, progress: Progress, cancelled: Cancelled
+    ) -> Iterator[tuple[Item, Any]]:
+        model = self.model
+        seeds = [molecule_seed(item.seed, item.index) for item in work.items]
+        templates: list[list[int]] = []
+        kept: list[int] = []
+        for number, (item, seed) in enumerate(zip(work.items, seeds, strict=True)):
+            if isinstance(request, InfillRequest):
+                try:
+                    templates.append(self._opened(request, item, seed))
+                except ConfigError as error:
+                    yield item, Failure.because("too-long", str(error))
+                    continue
+            else:
+                (n,) = model.lengths.draw([seed], *(request.length_bounds or (1, None)))
+                templates.append([model.mask] * n)
+            kept.append(number)
+        calls = 0
+
+        def step(more: int) -> None:
+            nonlocal calls
+            calls += more
+            progress(StepProgress(calls, max(calls, sum({len(t): 1 for t in templates}.values()) * 40)))
+
+        try:
+            found = fill(
+                model, templates, [seeds[k] for k in kept], steps=request.steps, even=request.policy == "even",
+                temperature=request.temperature, progress=step, stopped=cancelled,
+            )  # fmt: skip
+        except StoppedError:
+            return
+        texts = [model.vocabulary.decode(one.tokens) for one in found]
+        reports = judge_all(self._guard, texts)
+        for number, template, one, text, report in zip(kept, templates, found, texts, reports, strict=True):
+            item = work.items[number]
+            filters = request.effective_filters if isinstance(request, SampleRequest) else request.filters
+            data = string_data(text, report, filters) | {"seed": item.seed, "calls": one.calls}
+            yield item, data | self._drawn(request, item, template, one)
+
+    def _opened(self, request: InfillRequest, item: Item, seed: int) -> list[int]:
+        gap, place = self.model.mask + 1, self.model.mask
+        ids = self.model.vocabulary.encode(
+            request.templates[item.index // request.n_completions], extra={GAP: gap, PLACE: place}
+        )
+        gaps = ids.count(gap)
+        lengths = gap_lengths(self.model, len(ids) - gaps, gaps, request.gap_tokens, seed)
+        return opened(ids, gap, place, lengths)
+
+    def _drawn(
+        self, request: SampleRequest | InfillRequest, item: Item, template: list[int], one: Filled
+    ) -> dict[str, Any]:
+        """What the model says of a string that it drew."""
+        model, n = self.model, len(template)
+        length = model.lengths.log_prob(n) if isinstance(request, SampleRequest) else 0.0
+        data: dict[str, Any] = {
+            "n_tokens": n, "log_likelihood": one.log_prob + length, "kind": "one_order",
+            "bits": -(one.log_prob + length) / math.log(2), "standard_error": None,
+        }  # fmt: skip
+        if isinstance(request, InfillRequest):
+            places = [k for k, token in enumerate(template) if token == model.mask]
+            parts: list[str] = []
+            for before, k in zip([-2, *places], places, strict=False):
+                token = model.vocabulary.tokens[one.tokens[k]]
+                if k == before + 1:
+                    parts[-1] += token
+                else:
+                    parts.append(token)
+            data |= {
+                "template": request.templates[item.index // request.n_completions],
+                "template_number": item.index // request.n_completions,
+                "filled": ".".join(parts), "filled_places": places, "probability": math.exp(one.log_prob),
+            }  # fmt: skip
+        return data
+
+    # --- score ----------------------------------------------------------------------------------------------
+
+    def _read(self, work: Work, cancelled: Cancelled, *, canonical: bool) -> Iterator[tuple[Item, Any]]:
+        """Item, and (given, ids) or a Failure."""
+        for item, given in read_strings(self._guard, work.items, cancelled, canonical=canonical):
+            if isinstance(given, Failure):
+                yield item, given
+                continue
+            try:
+                ids = self.model.vocabulary.encode(given.smiles, longest=self.model.longest)
+            except TokenError as error:
+                yield item, (given, token_failure(error, given.title))
+            else:
+                yield item, (given, ids)
+
+    def _score(
+        self, work: Work, request: ScoreRequest, progress: Progress, cancelled: Cancelled
+    ) -> Iterator[tuple[Item, Any]]:
+        for done, (item, found) in enumerate(self._read(work, cancelled, canonical=request.canonical), 1):
+            if isinstance(found, Failure):
+                yield item, found
+                continue
+            given, ids = found
+            if isinstance(ids, Failure):
+                yield item, failure_data(ids) | {"string": given.smiles}
+                continue
+            if cancelled():
+                return
+            value = score(
+                self.model,
+                ids,
+                molecule_seed(item.seed, item.index),
+                draws=request.draws,
+                order=request.order,
+            )
+            yield item, self._scored(given, ids, value) | {"seed": item.seed, "order": request.order}
+            progress(StepProgress(done, len(work.items)))
+
+    def _scored(self, given: Written, ids: list[int], found: StringScore) -> dict[str, Any]:
+        (report,) = judge_all(self._guard, [given.smiles])
+        nat = math.log(2)
+        error = found.standard_error if math.isfinite(found.standard_error) else None
+        return string_data(given.smiles, report) | {
+            "passed": True, "title": given.title, "n_tokens": len(ids), "log_likelihood": found.log_prob,
+            "standard_error": error, "kind": found.kind, "draws": found.draws, "bits": -found.log_prob / nat,
+            "bits_standard_error": None if error is None else error / nat, "length_bits": -found.log_length / nat,
+            "bits_per_token": -found.log_prob / nat / len(ids),
+            "tokens": [
+                {"token": self.model.vocabulary.tokens[i], "bits": nats / nat}
+                for i, nats in zip(ids, found.surprisal, strict=True)
+            ],
+        }  # fmt: skip
+
+    # --- compress and decompress ----------------------------------------------------------------------------
+
+    def _codec(self, order: str, steps: int) -> Codec:
+        if (order, steps) not in self._codecs:
+            model = self.model if self.model.device.type == "cpu" else self.model.cpu()
+            self._codecs[order, steps] = Codec(model, order=order, steps=steps)
+        return self._codecs[order, steps]
+
+    def _compress(
+        self, work: Work, request: CompressRequest, cancelled: Cancelled
+    ) -> Iterator[tuple[Item, Any]]:
+        codec = self._codec(request.order, request.steps or 0)
+        read = dict(self._read(work, cancelled, canonical=request.canonical))
+        if len(read) < len(work.items):
+            return
+        for start in range(0, len(work.items), request.block):
+            if cancelled():
+                return
+            part = work.items[start : start + request.block]
+            known: list[tuple[str, str, list[int] | Failure]] = []
+            for item in part:
+                found = read[item]
+                if isinstance(found, Failure):  # unreadable: the text itself is kept
+                    known.append(((item.record or b"").decode("utf-8", errors="replace").strip(), "", found))
+                else:
+                    known.append((found[0].smiles, found[0].title, found[1]))
+            block, bits = codec.encode([[] if isinstance(ids, Failure) else ids for _, _, ids in known])
+            code = {"code": base64.b64encode(block.code).decode(), "code_molecules": block.molecules}
+            for number, (item, (text, title, ids), cost) in enumerate(zip(part, known, bits, strict=True)):
+                raw = isinstance(ids, Failure)
+                yield item, {
+                    "smiles": text, "string": text, "title": title, "valid": True, "passed": True, "raw": raw,
+                    "n_tokens": None if isinstance(ids, Failure) else len(ids),
+                    "bits": 8.0 * len(text.encode()) + cost if raw else cost,
+                    "reasons": reasons_data(ids.reasons) if isinstance(ids, Failure) else [],
+                    **(code if number == 0 else {}),
+                }  # fmt: skip
+
+    def _decompress(
+        self, work: Work, request: DecompressRequest, cancelled: Cancelled
+    ) -> Iterator[tuple[Item, Any]]:
+        library: Library = request.opened
+        codec = self._codec(library.order, library.steps)
+        wanted = {
+            item: item.index if request.numbers is None else request.numbers[item.index]
+            for item in work.items
+        }
+        places = {item: library.place(number) for item, number in wanted.items()}
+        needed = sorted({block for block, _ in places.values()})
+        decoded = codec.decode([library.blocks[block] for block in needed], cancelled)
+        if not decoded:
+            return
+        by_block = dict(zip(needed, decoded, strict=True))
+        for item, (block, row) in places.items():
+            number = wanted[item]
+            ids = by_block[block][row]
+            text = self.model.vocabulary.decode(ids) if ids else library.raw.get(number, "")
+            yield item, {
+                "smiles": text, "string": text, "title": library.titles.get(number, ""), "number": number,
+                "valid": True, "passed": True, "reasons": [],
+            }  # fmt: skip
