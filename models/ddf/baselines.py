@@ -38,8 +38,9 @@ def chow_liu(bits: NDArray[np.uint8]) -> Tree:
         pb = (ones if b else n - ones)[None, :] / n
         with np.errstate(divide="ignore", invalid="ignore"):
             information += np.where(p > 0, p * np.log(p / (pa * pb)), 0.0)
-    # Every pair needs an edge for the tree to span all bits; constant bits carry no information.
-    weights = -np.maximum(information, 0) - 1e-12
+    # Constant bits carry no information, and SciPy takes small weights for absent edges: one nat more for every
+    # edge changes no comparison of trees.
+    weights = -1.0 - np.maximum(information, 0)
     np.fill_diagonal(weights, 0)
     tree = minimum_spanning_tree(weights)
     _, parent = breadth_first_order(tree, 0, directed=False)

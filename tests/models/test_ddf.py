@@ -228,6 +228,14 @@ def test_the_tree_finds_the_edges_of_a_chain() -> None:
     assert edges == {frozenset((k, k + 1)) for k in range(5)}
 
 
+def test_a_bit_that_never_changes_does_not_cut_the_tree() -> None:
+    bits = copied_bits(500, torch.Generator().manual_seed(3)).numpy().astype(np.uint8)
+    bits[:, 0] = 0  # the bit that the tree is grown from
+    tree = chow_liu(bits)
+    assert (tree.parent == np.arange(8)).sum() == 1
+    assert {tuple(sorted((k, int(tree.parent[k])))) for k in range(8)} >= {(1, 5), (2, 6), (3, 7)}
+
+
 def test_samples_of_the_tree_follow_its_probabilities() -> None:
     # A chi-square test at 1e-4.
     bits = copied_bits(500, torch.Generator().manual_seed(3)).numpy().astype(np.uint8)[:, [0, 1, 4, 5]]
