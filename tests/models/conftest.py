@@ -150,6 +150,8 @@ def small_enf(kind: str = "molecule", **changes: object) -> ENF:
         "elements": [1, 6, 7, 8],
         "sizes": {"2": 4, "3": 10, "4": 20, "5": 5},
         "coordinate_scale": 1.5,
+        "type_scale": 0.5,
+        "type_spread": 0.2,
         "network": {"width": 16, "message_width": 8, "layers": 2, "radial": 6},
     }
     if kind == "published":

