@@ -45,12 +45,15 @@ def main(
     model: Annotated[Path, typer.Argument(help="Card (.json) of the model.")],
     guide: Annotated[Path, typer.Argument(help="Card (.json) of the smaller model.")],
     out: Annotated[Path, typer.Option(help="Folder for the joined pair.")],
+    guidance: Annotated[float, typer.Option(help="Default of the joined model.")] = 0.4,
 ) -> None:
     """Write the model with its guide; metrics are left out, for they must be measured anew."""
     (card, strong), (guide_card, weak) = load(model), load(guide)
     joined = join(card, strong, guide_card, weak)
     training = {**card["training"], "guide": guide_card["training"]}
-    path = save_model(joined, {**card, "config": joined.config, "training": training, "metrics": []}, out)
+    sample = {**card.get("defaults", {}).get("sample", {}), "guidance": guidance}
+    complete = {**card, "config": joined.config, "training": training, "metrics": []}
+    path = save_model(joined, {**complete, "defaults": {**card.get("defaults", {}), "sample": sample}}, out)
     typer.echo(path.name)
 
 

@@ -114,7 +114,7 @@ def test_a_model_and_its_guide_are_joined_without_changing_either(
             "metrics": [1],
         }
         save_model(one, card, tmp_path)
-    main(tmp_path / "large.json", tmp_path / "small.json", tmp_path / "joined")
+    main(tmp_path / "large.json", tmp_path / "small.json", tmp_path / "joined", 0.3)
     card = json.loads((tmp_path / "joined" / "large.json").read_text())
     joined = load_model(card, tmp_path / "joined" / "large.safetensors")
     assert isinstance(joined, EDM) and joined.guide is not None
@@ -122,6 +122,7 @@ def test_a_model_and_its_guide_are_joined_without_changing_either(
         wanted = theirs.state_dict()
         assert all(torch.equal(value, wanted[name]) for name, value in ours.state_dict().items())
     assert card["training"]["guide"] == {"recipe": "small"}
+    assert card["defaults"]["sample"]["guidance"] == 0.3
     assert card["metrics"] == []  # those of the unguided model no longer hold
 
 
