@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from workers.cards import Card, CardShelf
 from workers.families import CHEMISTRY, capabilities, request_type
-from workers.schemas.base import InputRequest, JobRequest
+from workers.schemas.base import JobRequest
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Offer:
     @property
     def takes_molecules(self) -> bool:
         """Whether the request brings molecules, so that a file can be uploaded."""
-        return issubclass(self.kind, InputRequest)
+        return "molecules" in self.kind.model_fields
 
     @property
     def subject(self) -> str:

@@ -110,6 +110,12 @@ class BadStructure(EquimolProblem):
     code, title, status = "bad-structure", "The molecules cannot be read", 422
 
 
+class BadMatrix(EquimolProblem):
+    """A matrix without a finite log-determinant: singular, or not positive definite where it should be."""
+
+    code, title, status = "bad-matrix", "The matrix has no such determinant", 422
+
+
 class DeadlinePassed(EquimolProblem):
     """The job's deadline passed before it could end."""
 
@@ -164,6 +170,7 @@ PROBLEMS: dict[str, type[EquimolProblem]] = {
         IdempotencyConflict,
         ModelUnavailable,
         BadStructure,
+        BadMatrix,
         DeadlinePassed,
         Canceled,
         WorkerLost,

@@ -15,7 +15,8 @@ from workers.inputs import PreparedInput, prepare, prepare_bytes
 from workers.problems import NotReady, TooLarge, Validation
 from workers.queue import JobQueue
 from workers.records import FINAL, Cost, JobRecord, JobStatus, NewJob, ShardPlan
-from workers.schemas.base import InputRequest, JobRequest
+from workers.schemas.base import JobRequest
+from workers.schemas.molecules import Molecules
 from workers.settings import Settings
 from workers.store import JobStore
 
@@ -52,7 +53,7 @@ class Desk:
         if card is not None:
             card.require_available()
             request.check_model(card, settings)
-        given = self._input(request, owner) if isinstance(request, InputRequest) else None
+        given = None if request.input is None else self._input(request.input, owner)
         items = request.item_count() if given is None else len(given.spans)
         if items > settings.max_molecules:
             raise TooLarge(
@@ -127,8 +128,7 @@ class Desk:
             self.files.delete(job_id)
         return known
 
-    def _input(self, request: InputRequest, owner: str) -> PreparedInput:
-        molecules = request.molecules
+    def _input(self, molecules: Molecules, owner: str) -> PreparedInput:
         if molecules.job is None:
             return prepare(molecules, self.settings)
         source = self.store.get(molecules.job, owner=owner)

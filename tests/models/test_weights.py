@@ -126,5 +126,7 @@ def test_the_storey_knows_no_pickles() -> None:
 def test_shipped_cards_fit_their_weights() -> None:
     for path in sorted((MODELS / "weights").glob("*.json")):
         card = json.loads(path.read_text(encoding="utf-8"))
+        if "weights" not in card:  # vde: nothing is trained ahead
+            continue
         model = load_model(card, path.with_name(card["weights"]["file"]))
         assert sum(p.numel() for p in model.parameters()) == card["weights"]["parameters"]

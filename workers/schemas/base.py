@@ -96,6 +96,11 @@ class JobRequest(BaseModel):
         return Cost(molecules=count, evaluations=count * self.evaluations_per_item())
 
     @property
+    def input(self) -> Molecules | None:
+        """The molecules that the request brings, if any."""
+        return None
+
+    @property
     def accept_limit(self) -> int | None:
         """How many molecules the files hold at most; None: all that pass."""
         return None
@@ -122,6 +127,10 @@ class InputRequest(JobRequest):
     """A request that brings molecules."""
 
     molecules: Molecules
+
+    @property
+    def input(self) -> Molecules | None:
+        return self.molecules
 
     def item_count(self) -> int:
         return 0
