@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -157,7 +158,7 @@ def validate(
             raise CommandError("not all molecules are valid")
 
 
-_SUFFIXES = (".sdf", ".xyz", ".smi", ".csv", ".zip")
+_SUFFIXES = (".sdf", ".xyz", ".smi", ".csv", ".zip", ".eqm")
 
 
 def _check_out(out: Path | None) -> None:
@@ -177,8 +178,10 @@ def _count_field(service: Equimol, model: str) -> str:
 
 
 def _fields(given: str) -> dict[str, Any]:
-    """The fields of a request in a JSON file, or the molecules that anything else names."""
+    """The fields of a request in a JSON file, a compressed library, or the molecules that anything else names."""
     path = Path(given)
+    if path.suffix.lower() == ".eqm" and path.is_file():
+        return {"library": base64.b64encode(path.read_bytes()).decode()}
     if path.suffix.lower() != ".json":
         return {"molecules": _molecules(given)}
     if not path.is_file():

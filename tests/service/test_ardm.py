@@ -153,3 +153,14 @@ def test_every_capability_is_in_the_api_s_document(strings):
     paths = strings.get("/openapi.json").json()["paths"]
     for capability in ("sample", "score", "infill", "compress", "decompress"):
         assert f"/v1/models/ardm-tiny/{capability}" in paths
+
+
+def test_the_command_line_compresses_a_file_and_reads_it_back(strings, equimol, tmp_path):
+    (tmp_path / "given.smi").write_text("CCO first\nc1ccccc1O second\n", encoding="utf-8")
+    url = str(strings.base_url)
+    made = equimol("run", "ardm-tiny", "compress", "given.smi", "-o", "packed.eqm", url=url)
+    assert made.returncode == 0 and (tmp_path / "packed.eqm").read_bytes().startswith(b"EQMLIB")
+    read = equimol("run", "ardm-tiny", "decompress", "packed.eqm", "-o", "back.csv", url=url)
+    assert read.returncode == 0
+    lines = (tmp_path / "back.csv").read_text(encoding="utf-8").splitlines()
+    assert [line.split(",")[2:4] for line in lines[1:]] == [["first", "CCO"], ["second", "c1ccccc1O"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
@@ -16,6 +17,7 @@ from models.ardm.model import ARDM
 from models.ardm.sampling import Filled, StoppedError, fill, gap_lengths, opened
 from models.core.errors import ConfigError
 from models.core.random import molecule_seed
+from models.strings.lengths import by_length
 from models.strings.tokens import TokenError
 from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
 from workers.adapters.molecules import failure_data, lost_row, reasons_data
@@ -38,6 +40,9 @@ from workers.schemas.ardm import (
     ScoreRequest,
 )
 from workers.schemas.base import JobRequest
+
+BATCH = 128
+"""Strings of one length in a network call."""
 
 Progress = Callable[[StepProgress], None]
 Cancelled = Callable[[], bool]
@@ -101,17 +106,20 @@ class Adapter:
                 (n,) = model.lengths.draw([seed], *(request.length_bounds or (1, None)))
                 templates.append([model.mask] * n)
             kept.append(number)
+        most = request.steps or model.longest
+        groups = by_length([len(template) for template in templates], BATCH)
+        total = sum(max(min(templates[k].count(model.mask), most) for k in group) for group in groups)
         calls = 0
 
         def step(more: int) -> None:
             nonlocal calls
             calls += more
-            progress(StepProgress(calls, max(calls, sum({len(t): 1 for t in templates}.values()) * 40)))
+            progress(StepProgress(calls, total))
 
         try:
             found = fill(
                 model, templates, [seeds[k] for k in kept], steps=request.steps, even=request.policy == "even",
-                temperature=request.temperature, progress=step, stopped=cancelled,
+                temperature=request.temperature, most=BATCH, progress=step, stopped=cancelled,
             )  # fmt: skip
         except StoppedError:
             return
@@ -215,7 +223,7 @@ class Adapter:
 
     def _codec(self, order: str, steps: int) -> Codec:
         if (order, steps) not in self._codecs:
-            model = self.model if self.model.device.type == "cpu" else self.model.cpu()
+            model = self.model if self.model.device.type == "cpu" else copy.deepcopy(self.model).cpu()
             self._codecs[order, steps] = Codec(model, order=order, steps=steps)
         return self._codecs[order, steps]
 

@@ -32,7 +32,7 @@ SETTINGS = ("temperature", "steps", "draws", "reference", "baseline", "library",
 
 
 @torch.inference_mode()
-def difficulty(model: ARDM, data: StringData, *, strings: int = 512, seed: int = 0) -> list[float]:
+def difficulty(model: ARDM, data: StringData, *, strings: int = 256, seed: int = 0) -> list[float]:
     """Nats a token against the share of the string already seen, on an even grid, over some strings of a split."""
     sums, counts = np.zeros(GRID), np.zeros(GRID)
     source = torch.Generator().manual_seed(seed)
