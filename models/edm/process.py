@@ -17,6 +17,9 @@ from torch import Tensor
 
 from models.core.errors import ConfigError
 
+HIGHEST_FIRST = 80.0
+"""Samplers start no higher: this is far above any molecule, in units of a few Angstrom."""
+
 
 class Process(Protocol):
     """A range of noise levels, its prior, and the time that the network is told."""
@@ -28,6 +31,10 @@ class Process(Protocol):
     @property
     def maximum(self) -> float:
         """The highest noise level, where the prior stands."""
+
+    @property
+    def first(self) -> float:
+        """The level at which samplers start; above it a molecule is lost in noise, and steps there are wasted."""
 
     def network_time(self, level: Tensor) -> Tensor:
         """Noise levels s `[b]` to the time in 0..1 that the network sees `[b]`."""
@@ -46,16 +53,25 @@ def prior_scale(last: float) -> float:
 
 @dataclass(frozen=True)
 class VarianceExploding:
-    """alpha = 1 and s from minimum to maximum, evenly spaced in log s."""
+    """alpha = 1 and s from minimum to maximum, evenly spaced in log s; samplers start at `start` where given."""
 
     minimum: float = 0.004
     maximum: float = 20.0
+    start: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.minimum < self.maximum:
             raise ConfigError(
                 f"noise levels need 0 < minimum < maximum, but are {self.minimum}, {self.maximum}."
             )
+        if self.start is not None and not self.minimum < self.start <= self.maximum:
+            raise ConfigError(
+                f"samplers must start within {self.minimum}..{self.maximum}, but start is {self.start}."
+            )
+
+    @property
+    def first(self) -> float:
+        return self.start or min(self.maximum, HIGHEST_FIRST)
 
     def network_time(self, level: Tensor) -> Tensor:
         return (level / self.minimum).log() / math.log(self.maximum / self.minimum)
@@ -74,6 +90,10 @@ class Tabulated:
             raise ConfigError("a gamma table must be one increasing row of at least two numbers.")
         self.gamma = gamma.to(torch.float32)
         self.minimum, self.maximum = (math.exp(0.5 * g) for g in (float(gamma[0]), float(gamma[-1])))
+
+    @property
+    def first(self) -> float:
+        return min(self.maximum, HIGHEST_FIRST)
 
     @property
     def steps(self) -> int:

@@ -36,10 +36,9 @@ class Sampler(Protocol):
 
 
 def falling_levels(denoiser: Denoiser, count: int) -> Tensor:
-    """`count` levels from maximum to minimum, evenly spaced in log s, then zero."""
+    """`count` levels from the process's first to its minimum, evenly spaced in log s, then zero."""
     process = denoiser.process
-    highest = min(process.maximum, 80.0)  # above this a molecule of a few Angstrom is lost in noise anyway
-    falling = torch.linspace(math.log(highest), math.log(process.minimum), count, dtype=STATE).exp()
+    falling = torch.linspace(math.log(process.first), math.log(process.minimum), count, dtype=STATE).exp()
     return torch.cat([falling, falling.new_zeros(1)])
 
 

@@ -133,3 +133,12 @@ def test_a_process_from_a_card_equals_the_one_made_by_hand() -> None:
     assert process_from_dict({"kind": "variance-exploding", "minimum": 0.1, "maximum": 7.0}) == (
         VarianceExploding(0.1, 7.0)
     )
+
+
+def test_samplers_start_where_the_process_says() -> None:
+    assert VarianceExploding(0.01, 20.0).first == 20.0
+    assert VarianceExploding(0.01, 1000.0).first == 80.0
+    assert VarianceExploding(0.01, 20.0, start=4.0).first == 4.0
+    for outside in (0.005, 25.0):
+        with pytest.raises(ConfigError, match="start"):
+            VarianceExploding(0.01, 20.0, start=outside)
