@@ -165,6 +165,8 @@ def small_enf(kind: str = "molecule", **changes: object) -> ENF:
         for name, parameter in model.named_parameters():
             if "displacement.last" in name:
                 parameter.mul_(30 if kind == "molecule" else 100)
+        if kind == "molecule":  # untrained, the highest frequencies of time are as loud as the lowest
+            model.field.time.frequencies.clamp_(max=3.0)
         if kind == "published":
             model.actnorm.h_t.copy_(torch.linspace(-1, 1, 5))
             model.actnorm.h_log_s.copy_(torch.linspace(0.5, 1.5, 5))
