@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import shutil
+from dataclasses import replace
 
 import httpx
 import pytest
 import torch
 
+from models.ardm.container import Block, read, write
 from models.ardm.model import ARDM
 from models.weights import save_model
 from tests.service.conftest import Service, make_folder
@@ -113,7 +115,7 @@ def test_a_library_of_another_model_is_refused_and_says_so(strings, library):
     assert document["errors"][0]["pointer"] == "/library" and "weights" in document["detail"]
 
 
-@pytest.mark.parametrize("change", ["cut", "altered", "text", "number"])
+@pytest.mark.parametrize("change", ["cut", "altered", "text", "number", "order", "empty", "huge"])
 def test_a_damaged_library_is_a_problem_at_the_door(strings, library, change):
     data = bytearray(base64.b64decode(library))
     body = {"library": library}
@@ -124,9 +126,19 @@ def test_a_damaged_library_is_a_problem_at_the_door(strings, library, change):
         body["library"] = base64.b64encode(bytes(data)).decode()
     elif change == "text":
         body["library"] = "this is no base64!"
-    else:
+    elif change == "number":
         body["numbers"] = [99]
+    else:  # forged, so that the checksum fits
+        forged = {
+            "order": {"order": "upwards"},
+            "empty": {"blocks": ()},
+            "huge": {"blocks": (Block(10**9, b""),)},
+        }
+        body["library"] = base64.b64encode(write(replace(read(bytes(data)), **forged[change]))).decode()
     answer = strings.post("/v1/models/ardm-tiny/decompress", json=body)
+    if change == "huge":
+        assert answer.status_code == 413
+        return
     assert answer.status_code == 422 and answer.headers["content-type"] == "application/problem+json"
     pointer = "/numbers" if change == "number" else "/library"
     assert answer.json()["errors"][0]["pointer"] == pointer

@@ -11,7 +11,7 @@ from typing import Any, cast
 from chemistry.guard import Guard
 from chemistry.reasons import Failure
 from models.ardm.codec import Codec
-from models.ardm.container import Library
+from models.ardm.container import Library, LibraryError
 from models.ardm.likelihood import StringScore, score
 from models.ardm.model import ARDM
 from models.ardm.sampling import Filled, StoppedError, fill, gap_lengths, opened
@@ -30,6 +30,7 @@ from workers.adapters.strings import (
     token_failure,
 )
 from workers.cards import Card
+from workers.problems import Validation
 from workers.schemas.ardm import (
     GAP,
     PLACE,
@@ -268,7 +269,10 @@ class Adapter:
         }
         places = {item: library.place(number) for item, number in wanted.items()}
         needed = sorted({block for block, _ in places.values()})
-        decoded = codec.decode([library.blocks[block] for block in needed], cancelled)
+        try:
+            decoded = codec.decode([library.blocks[block] for block in needed], cancelled)
+        except LibraryError as error:  # a forged file: its checksum fits, its code does not
+            raise Validation(str(error)) from error
         if not decoded:
             return
         by_block = dict(zip(needed, decoded, strict=True))

@@ -6,7 +6,7 @@ import base64
 import binascii
 from collections.abc import Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, StringConstraints
 
@@ -230,6 +230,11 @@ class DecompressRequest(JobRequest):
         except LibraryError as error:
             fault = {"pointer": "/library", "detail": str(error)}
             raise Validation(str(error), errors=[fault], library_weights=self.opened.model) from error
+        if self.opened.order not in get_args(Order) or self.opened.steps > 1000:
+            detail = (
+                f"the library names an order {self.opened.order[:40]!r} or a budget that is not known here"
+            )
+            raise Validation(detail, errors=[{"pointer": "/library", "detail": detail}])
         if self.opened.molecules == 0:
             raise Validation(
                 "the library is empty", errors=[{"pointer": "/library", "detail": "it is empty"}]
