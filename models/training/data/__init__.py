@@ -14,12 +14,12 @@ SOURCES: dict[str, str] = {
     "graphs": "graphs",
     "qm9-descriptors": "rows",
     "qm9-counts": "rows",
-    "qm9-bonds": "bonds",
     "qm9-fingerprints": "fingerprints",
     "moses-smiles": "strings",
     "qm9-smiles": "strings",
     "dw4": "particles",
     "lj13": "particles",
+    "qm9-charges": "charges",
 }
 """Names that a module of their own serves; every other name is a set of molecules (qm9, or an imported one)."""
 
