@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.core.errors import ConfigError
-from models.multinomial.process import FORMS, Form, Process, divergence, draw, log_one_hot
+from models.multinomial.process import FORMS, Form, Process, divergence, log_one_hot
 from models.multinomial.times import TimeSampler
 from models.strings.lengths import Lengths
 from models.strings.tokens import Vocabulary
@@ -50,19 +50,20 @@ class MultinomialDiffusion(nn.Module):
         """The recipe's network and steps, the data's tokens and lengths."""
         return {**recipe, **data.summary()}
 
-    def predict(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """log p(x_0 | x_t) `[b, n, K]` in float64 for tokens `[b, n]` at times `[b]`."""
+    def predict(self, x_t: Tensor, t: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
+        """log p(x_0 | x_t) `[b, n, K]` for tokens `[b, n]` at times `[b]`."""
         times = (t.double() / self.process.steps)[:, None].float()
-        return self.network(x_t, times).double().log_softmax(-1)  # type: ignore[no-any-return]
+        return self.network(x_t, times).to(dtype).log_softmax(-1)  # type: ignore[no-any-return]
 
     def term(self, x_0: Tensor, x_t: Tensor, t: Tensor, log_x0: Tensor) -> Tensor:
         """L_t of every place, `[b, n]`: KL(q(x_{t-1} given x_t, x_0), p(x_{t-1} given x_t)); -log p(x_0) at t = 1."""
-        true = self.process.posterior(log_one_hot(x_0, self.process.classes), x_t, t, t - 1)
+        start = log_one_hot(x_0, self.process.classes, log_x0.dtype)
+        true = self.process.posterior(start, x_t, t, t - 1)
         return divergence(true, self.process.reverse(log_x0, x_t, t, t - 1, self.form))
 
     def noised(self, x_0: Tensor, t: Tensor, uniform: Tensor) -> Tensor:
         """x_t `[b, n]` drawn by uniform numbers `[b, n]`."""
-        return draw(self.process.forward(log_one_hot(x_0, self.process.classes), t), uniform)
+        return self.process.noised(x_0, t, uniform)
 
     def loss(
         self, batch: Any, *, options: Mapping[str, Any], generator: torch.Generator
@@ -72,10 +73,10 @@ class MultinomialDiffusion(nn.Module):
         b, n = x_0.shape
         t, q = self.times.draw(b, generator)
         x_t = self.noised(x_0, t, torch.rand(b, n, generator=generator, dtype=torch.float64))
-        log_x0 = self.predict(x_t, t)
+        log_x0 = self.predict(x_t, t, torch.float32)
         terms = self.term(x_0, x_t, t, log_x0).sum(1)
         self.times.update(t, terms.detach())
-        bound = terms / q / n
+        bound = terms / q.float() / n
         cross_entropy = F.nll_loss(log_x0.flatten(0, 1), x_0.flatten(), reduction="none").view(b, n).mean(1)
         weight = float(options.get("cross_entropy", 0.0))
         return {"loss": bound + weight * cross_entropy, "bound": bound, "cross_entropy": cross_entropy}

@@ -1,7 +1,8 @@
-"""The noise: at every step a token stays, or becomes any of the K with equal chances. All in log space, float64.
+"""The noise: at every step a token stays, or becomes any of the K with equal chances. All in log space.
 
 Times are whole numbers 0 (data) to T (noise). With abar_t the share of tokens never touched until t,
-q(x_t | x_0) = abar_t [x_t = x_0] + (1 - abar_t) / K.
+q(x_t | x_0) = abar_t [x_t = x_0] + (1 - abar_t) / K. The schedule is kept in float64, from which every function
+takes what it needs in the precision of its arguments: float64 for reported bounds, float32 to train.
 """
 
 from __future__ import annotations
@@ -38,18 +39,18 @@ class Process:
 
     def forward(self, log_x0: Tensor, t: Tensor) -> Tensor:
         """log q(x_t | x_0) `[b, n, K]` for log-probabilities of x_0 `[b, n, K]` and times `[b]`."""
-        keep, noise = self.log_abar[t][:, None, None], self.log_noise[t][:, None, None]
+        keep, noise = self._rows(t, log_x0.dtype)
         return torch.logaddexp(keep + log_x0, noise.expand_as(log_x0))
 
-    def step(self, x_t: Tensor, t: Tensor, s: Tensor) -> Tensor:
+    def step(self, x_t: Tensor, t: Tensor, s: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
         """log q(x_t | x_s) as a function of x_s, `[b, n, K]`, for tokens x_t `[b, n]` and times s < t."""
         log_alpha = (self.log_abar[t] - self.log_abar[s])[:, None, None]
         noise = torch.log(-torch.expm1(log_alpha)) - math.log(self.classes)
-        return torch.logaddexp(log_alpha + log_one_hot(x_t, self.classes), noise)
+        return torch.logaddexp(log_alpha.to(dtype) + log_one_hot(x_t, self.classes, dtype), noise.to(dtype))
 
     def posterior(self, log_x0: Tensor, x_t: Tensor, t: Tensor, s: Tensor) -> Tensor:
         """log q(x_s | x_t, x_0) `[b, n, K]`, normalised; x_0 may be soft, and is then put in as if it were sharp."""
-        unnormalised = self.step(x_t, t, s) + self.forward(log_x0, s)
+        unnormalised = self.step(x_t, t, s, log_x0.dtype) + self.forward(log_x0, s)
         return unnormalised.log_softmax(-1)
 
     def reverse(self, log_x0: Tensor, x_t: Tensor, t: Tensor, s: Tensor, form: Form = "mixture") -> Tensor:
@@ -61,16 +62,12 @@ class Process:
         """
         if form == "mixture":
             # sum_k p(x_0 = k) q(x_s | x_t, k) is the posterior of weights p(x_0 = k) / q(x_t | k).
-            seen = torch.logaddexp(
-                self.log_abar[t][:, None, None] + log_one_hot(x_t, self.classes),
-                self.log_noise[t][:, None, None].expand(*x_t.shape, self.classes),
-            )
+            seen = self.forward(log_one_hot(x_t, self.classes, log_x0.dtype), t)  # the kernel is symmetric
             weights = log_x0 - seen
             total = torch.logsumexp(weights, -1, keepdim=True)
-            mixed = torch.logaddexp(
-                self.log_abar[s][:, None, None] + weights, self.log_noise[s][:, None, None] + total
-            )
-            return (self.step(x_t, t, s) + mixed).log_softmax(-1)
+            keep, noise = self._rows(s, log_x0.dtype)
+            mixed = torch.logaddexp(keep + weights, noise + total)
+            return (self.step(x_t, t, s, log_x0.dtype) + mixed).log_softmax(-1)
         plugged = self.posterior(log_x0, x_t, t, s)
         if form == "paper":
             return torch.where((s == 0)[:, None, None], log_x0, plugged)
@@ -78,10 +75,20 @@ class Process:
             return plugged
         raise ConfigError(f"form is {form!r}; choose one of {', '.join(FORMS)}.")
 
+    def noised(self, x_0: Tensor, t: Tensor, uniform: Tensor) -> Tensor:
+        """x_t `[b, n]` drawn from q(x_t | x_0) by uniform numbers `[b, n]`: below abar_t the token stays."""
+        abar = self.log_abar[t].exp()[:, None]
+        other = (uniform - abar) / (1 - abar).clamp_min(1e-300) * self.classes
+        return torch.where(uniform < abar, x_0, other.long().clamp(0, self.classes - 1))
 
-def log_one_hot(x: Tensor, classes: int) -> Tensor:
-    """0 at the token, minus infinity elsewhere, float64 `[..., K]`."""
-    out = torch.full((*x.shape, classes), -math.inf, dtype=torch.float64, device=x.device)
+    def _rows(self, t: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """log abar_t and log (1 - abar_t) / K, `[b, 1, 1]`."""
+        return self.log_abar[t].to(dtype)[:, None, None], self.log_noise[t].to(dtype)[:, None, None]
+
+
+def log_one_hot(x: Tensor, classes: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    """0 at the token, minus infinity elsewhere, `[..., K]`."""
+    out = torch.full((*x.shape, classes), -math.inf, dtype=dtype, device=x.device)
     return out.scatter_(-1, x[..., None], 0.0)
 
 

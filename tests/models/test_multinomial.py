@@ -165,6 +165,31 @@ def test_the_bound_is_the_exact_data_likelihood_where_the_step_back_is_the_bayes
     assert float((plugged.elbo() - plugged.data.log()).abs().max()) > 1e-3
 
 
+def test_noised_tokens_follow_the_noise(process: Process) -> None:
+    # Chi-square tests at 1e-4.
+    uniform = torch.rand(8000, 1, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    for t in range(process.steps + 1):
+        found = process.noised(torch.full((8000, 1), 2), times(t, 8000), uniform)
+        wanted = 8000 * process.forward(log_one_hot(torch.tensor([[2]]), 4), times(t))[0, 0].exp()
+        counts = torch.bincount(found[:, 0], minlength=4).double()
+        assert not counts[wanted == 0].any()
+        statistic = float(((counts - wanted)[wanted > 0] ** 2 / wanted[wanted > 0]).sum())
+        assert statistic < chi2.ppf(1 - 1e-4, 3)
+
+
+def test_single_precision_gives_the_same_terms(process: Process) -> None:
+    source = torch.Generator().manual_seed(0)
+    x_t, x_0 = torch.randint(4, (12, 5), generator=source), torch.randint(4, (12, 5), generator=source)
+    t = torch.arange(12) % 6 + 1
+    soft = torch.randn(12, 5, 4, generator=source, dtype=torch.float64).log_softmax(-1)
+    both = []
+    for dtype in (torch.float64, torch.float32):
+        true = process.posterior(log_one_hot(x_0, 4, dtype), x_t, t, t - 1)
+        both.append(divergence(true, process.reverse(soft.to(dtype), x_t, t, t - 1)))
+    assert both[1].dtype == torch.float32 and bool(both[1].isfinite().all())
+    torch.testing.assert_close(both[1].double(), both[0], rtol=1e-4, atol=1e-5)
+
+
 def test_draws_follow_their_probabilities() -> None:
     # A chi-square test at 1e-4.
     log_p = torch.tensor([0.5, 0.0, 0.3, 0.2], dtype=torch.float64).log()

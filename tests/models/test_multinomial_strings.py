@@ -55,7 +55,7 @@ class Oracle(MultinomialDiffusion):
         self.known = {len(ids): ids for ids in (self.vocabulary.encode(text) for text in strings)}
         self.requires_grad_(False)
 
-    def predict(self, x_t: Tensor, t: Tensor) -> Tensor:
+    def predict(self, x_t: Tensor, t: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
         n = x_t.shape[1]
         ids = self.known.get(n, [0] * n)
         sharp = torch.full((n, len(TOKENS)), math.log(0.01), dtype=torch.float64)

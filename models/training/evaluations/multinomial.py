@@ -1,0 +1,247 @@
+"""Multinomial diffusion by its bound beside n-grams, by samples against steps, by repairs and by variations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from chemistry.fingerprints import fingerprint, tanimoto
+from chemistry.reasons import Failure
+from chemistry.smiles import canonical_smiles
+from models.core.random import molecule_seed
+from models.multinomial.bound import score
+from models.multinomial.model import MultinomialDiffusion
+from models.multinomial.ngram import NGram
+from models.multinomial.repair import Effort, Ranker, candidates, diffusion_ranker
+from models.multinomial.sampling import Start, walk
+from models.strings.edits import Ids, drop_unmatched
+from models.training.data.strings import StringData, load
+from models.training.evaluations import Metric, Options, Watch
+from models.training.evaluations.figures import mean_metric, share, significant
+
+COUNTED = 200_000
+"""Training strings that the n-gram model counts."""
+
+STEPS = (50, 25, 10)
+NOISES = (0.1, 0.2, 0.3, 0.5, 0.7)
+KINDS = ("substitute", "delete", "insert", "swap", "bracket")
+
+
+def glimpse(model: MultinomialDiffusion) -> dict[str, float]:
+    """Validity of 64 samples at 50 steps, for a look while training."""
+    texts = sampled(model, 64, 50, 0)
+    return {"valid": sum(canonical_smiles(text) is not None for text in texts) / len(texts)}
+
+
+def evaluate(
+    model: MultinomialDiffusion, card: Mapping[str, Any], options: Options, watch: Watch
+) -> list[Metric]:
+    """`test_items` strings by the bound, `samples` drawn, `repairs` corruptions, `parents` molecules varied."""
+    settings = options.only("repairs", "parents", "steps")
+    data = card["training"]["data"]
+    train, test = load(data, "train"), load(data, "test")
+    gram = NGram(5, len(model.vocabulary))
+    counted = np.random.default_rng(0).choice(len(train), min(COUNTED, len(train)), replace=False)
+    gram.fit(train[int(k)] for k in counted)
+    metrics: list[Metric] = []
+    if options.test_items:
+        metrics += likelihoods(
+            model, gram, chosen(test, options.test_items, options.seed), options.seed, watch
+        )
+    metrics += samples(model, train, options, int(settings.get("steps", model.process.steps)), watch)
+    broken = corruptions(
+        chosen(test, int(settings.get("repairs", 100)), options.seed + 1), model, options.seed
+    )
+    metrics += repairs(model, gram, broken, options.seed, watch)
+    metrics += variations(
+        model, chosen(test, int(settings.get("parents", 40)), options.seed + 2), options, watch
+    )
+    return metrics
+
+
+def chosen(data: StringData, count: int, seed: int) -> list[Ids]:
+    """Some strings of a split."""
+    rows = np.random.default_rng(seed).choice(len(data), min(count, len(data)), replace=False)
+    return [tuple(data[int(row)]) for row in rows]
+
+
+# --- likelihood and samples ----------------------------------------------------------------------------------------
+
+
+def likelihoods(
+    model: MultinomialDiffusion, gram: NGram, strings: Sequence[Ids], seed: int, watch: Watch
+) -> list[Metric]:
+    """Bits of a molecule: the bound, and the 5-gram's exact figure beside it."""
+    found = []
+    for done, tokens in enumerate(strings, 1):
+        found.append(-score(model, tokens, molecule_seed(seed, done), 1).likelihood.value / math.log(2))
+        watch("likelihood", done, len(strings))
+    grams = np.array([-gram.log_prob(tokens) / math.log(2) for tokens in strings])
+    bits, sizes = np.array(found), np.array([len(tokens) for tokens in strings])
+    return [
+        mean_metric("bits_per_molecule", bits, "bits") | {"baseline": significant(grams.mean())},
+        mean_metric("bits_per_token", bits / sizes, "bits")
+        | {"baseline": significant((grams / sizes).mean())},
+    ]
+
+
+def sampled(model: MultinomialDiffusion, count: int, steps: int, seed: int) -> list[str]:
+    """Strings as a service draws them."""
+    seeds = [molecule_seed(seed, k) for k in range(count)]
+    starts = [Start.empty(s, n) for s, n in zip(seeds, model.lengths.draw(seeds), strict=True)]
+    return [model.vocabulary.decode(ids) for ids in walk(model, starts, steps) if ids is not None]
+
+
+def samples(
+    model: MultinomialDiffusion, train: StringData, options: Options, steps: int, watch: Watch
+) -> list[Metric]:
+    """Valid, unique and novel at `steps`; valid with fewer steps, from a quarter of the samples."""
+    out: list[Metric] = []
+    texts = sampled(model, options.samples, steps, options.seed)
+    watch("samples", 1, 1 + len(STEPS))
+    smiles = [canonical_smiles(text) for text in texts]
+    valid = [text for text in smiles if text is not None]
+    out.append(
+        share("valid", np.array([text is not None for text in smiles])) | {"steps": steps, "data": 1.0}
+    )
+    unique = set(valid)
+    if valid:
+        out.append(
+            {
+                "name": "unique_of_valid",
+                "unit": "share",
+                "value": round(len(unique) / len(valid), 5),
+                "n": len(valid),
+            }
+        )
+        known = {train.vocabulary.decode(train[k]) for k in range(len(train))}
+        out.append(share("novel_of_unique", np.array([text not in known for text in sorted(unique)])))
+    for done, fewer in enumerate(STEPS, 2):
+        texts = sampled(model, max(options.samples // 4, 2), fewer, options.seed + 1)
+        marks = np.array([canonical_smiles(text) is not None for text in texts])
+        out.append(share(f"valid_{fewer}_steps", marks) | {"steps": fewer})
+        watch("samples", done, 1 + len(STEPS))
+    return out
+
+
+# --- repair ---------------------------------------------------------------------------------------------------------
+
+
+def corruptions(strings: Sequence[Ids], model: MultinomialDiffusion, seed: int) -> list[tuple[str, Ids, Ids]]:
+    """(kind, broken, true): one random damage each, drawn again until RDKit refuses the result."""
+    source = np.random.default_rng(seed)
+    brackets = {model.vocabulary.ids[token] for token in ("(", ")") if token in model.vocabulary.ids}
+    out = []
+    for k, true in enumerate(strings):
+        kind = KINDS[k % len(KINDS)]
+        for _ in range(200):
+            broken = damaged(kind, true, len(model.vocabulary), brackets, source)
+            if broken and canonical_smiles(model.vocabulary.decode(broken)) is None:
+                out.append((kind, broken, true))
+                break
+    return out
+
+
+def damaged(
+    kind: str, true: Ids, classes: int, brackets: set[int], source: np.random.Generator
+) -> Ids | None:
+    """A string with one damage; None where the kind cannot be done."""
+    place = int(source.integers(len(true)))
+    token = int(source.integers(classes))
+    if kind == "substitute":
+        return (*true[:place], token, *true[place + 1 :])
+    if kind == "delete":
+        return true[:place] + true[place + 1 :]
+    if kind == "insert":
+        return (*true[:place], token, *true[place:])
+    if kind == "swap":
+        place = min(place, len(true) - 2)
+        return (*true[:place], true[place + 1], true[place], *true[place + 2 :])
+    places = [k for k, one in enumerate(true) if one in brackets]
+    if not places:
+        return None
+    place = places[int(source.integers(len(places)))]
+    return true[:place] + true[place + 1 :]
+
+
+def repairs(
+    model: MultinomialDiffusion,
+    gram: NGram,
+    broken: Sequence[tuple[str, Ids, Ids]],
+    seed: int,
+    watch: Watch,
+) -> list[Metric]:
+    """How often the damaged string is had back: by the diffusion, by the same search with the 5-gram, by dropping."""
+
+    def judge(texts: Sequence[str]) -> list[bool]:
+        return [canonical_smiles(text) is not None for text in texts]
+
+    def by_gram(strings: Sequence[Ids], care: int) -> list[float]:  # noqa: ARG001
+        return [gram.log_prob(tokens) for tokens in strings]
+
+    rankers: dict[str, Callable[[int], Ranker]] = {
+        "diffusion": lambda k: diffusion_ranker(model, molecule_seed(seed, k)), "gram": lambda _: by_gram,
+    }  # fmt: skip
+    first = {name: np.zeros(len(broken), bool) for name in (*rankers, "dropping")}
+    five = {name: np.zeros(len(broken), bool) for name in rankers}
+    mended = {name: np.zeros(len(broken), bool) for name in (*rankers, "dropping")}
+    for k, (_, wrong, true) in enumerate(broken):
+        wanted = canonical_smiles(model.vocabulary.decode(true))
+        for name, ranker in rankers.items():
+            found = candidates(wrong, model.vocabulary, model.longest, judge, ranker(k), Effort())
+            smiles = [canonical_smiles(one.text) for one in found[:5]]
+            mended[name][k] = bool(found)
+            first[name][k], five[name][k] = wanted in smiles[:1], wanted in smiles
+        dropped = canonical_smiles("".join(drop_unmatched([model.vocabulary.tokens[t] for t in wrong])))
+        mended["dropping"][k], first["dropping"][k] = dropped is not None, dropped == wanted
+        watch("repairs", k + 1, len(broken))
+
+    def figures(name: str, marks: dict[str, Any]) -> list[Metric]:
+        beside = {"baseline": significant(marks["gram"].mean())}
+        out = [share(name, marks["diffusion"]) | beside]
+        if "dropping" in marks:
+            out.append(share(f"{name}_by_dropping_brackets", marks["dropping"]))
+        return out
+
+    out = figures("repaired", mended) + figures("repair_is_the_original", first)
+    out += figures("original_among_five_repairs", five)
+    for kind in KINDS:
+        rows = np.array([one[0] == kind for one in broken])
+        if rows.any():
+            beside = {"baseline": significant(first["gram"][rows].mean())}
+            out.append(share(f"repair_is_the_original_{kind}", first["diffusion"][rows]) | beside)
+    return out
+
+
+# --- vary -----------------------------------------------------------------------------------------------------------
+
+
+def variations(
+    model: MultinomialDiffusion, parents: Sequence[Ids], options: Options, watch: Watch
+) -> list[Metric]:
+    """Validity of variations, and Tanimoto similarity of valid ones to their molecule, against the noise."""
+    out: list[Metric] = []
+    for done, noise in enumerate(NOISES, 1):
+        begin = max(1, round(noise * model.process.steps))
+        starts = [
+            Start(molecule_seed(options.seed, 8 * k + j), ids, (False,) * len(ids))
+            for k, ids in enumerate(parents)
+            for j in range(4)
+        ]
+        made = walk(model, starts, 50, begin=begin)
+        marks, alike = [], []
+        for start, ids in zip(starts, made, strict=True):
+            text = canonical_smiles(model.vocabulary.decode(ids or []))
+            marks.append(text is not None)
+            own = fingerprint(model.vocabulary.decode(start.tokens), "morgan")
+            other = None if text is None else fingerprint(text, "morgan")
+            if other is not None and not isinstance(own, Failure) and not isinstance(other, Failure):
+                alike.append(float(tanimoto(own, other[None])[0]))
+        out.append(share(f"valid_variants_noise_{noise}", np.array(marks)))
+        if len(alike) > 1:
+            out.append(mean_metric(f"tanimoto_noise_{noise}", np.array(alike), ""))
+        watch("variations", done, len(NOISES))
+    return out
