@@ -131,7 +131,7 @@ class ParticleFlow(nn.Module):
         none = z.new_zeros(*z.shape[:2], 0)
         if solver is None:
             end, error = carry_exactly(
-                self.field, z, none, intervals=16, substeps=1, refine=0.05, watch=watch
+                self.field, z, none, intervals=32, substeps=1, refine=0.2, watch=watch
             )
         else:
             end = carry(self.field, z, none, 0.0, 1.0, solver, divergence="exact", watch=watch)

@@ -26,7 +26,7 @@ TRAJECTORIES = Table(
 
 
 class ParticleSystem(BaseModel):
-    """Charged particles of unit mass now, in the simulator's units (`docs/nbody-and-graphs.md`)."""
+    """Charged particles of unit mass now, in the simulator's units (`docs/particles-and-properties.md`)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 

@@ -21,7 +21,7 @@ CONFIGURATIONS = Table(
     "configurations.csv",
     ("index", "n_points", "energy", "log_likelihood", "standard_error", "log_weight", "positions", "reasons"),
 )
-EXACT_CALLS = 17 * 8
+EXACT_CALLS = 33 * 8
 """About what the exact trace of one configuration costs, in network calls (directions are taken together)."""
 
 

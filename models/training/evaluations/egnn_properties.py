@@ -30,8 +30,8 @@ PUBLISHED = {
     "mu": 0.029, "alpha": 0.071, "homo": 0.029, "lumo": 0.025, "gap": 0.048, "r2": 0.106, "zpve": 1.55,
     "u0": 0.011, "u": 0.012, "h": 0.012, "g": 0.012, "cv": 0.031,
 }  # fmt: skip
-"""Mean absolute errors of the paper's EGNN (arXiv 2102.09844, table 3), in the units of `UNITS`; one network for
-each property, seven layers, a thousand epochs.
+"""Mean absolute errors of the paper's EGNN (arXiv 2102.09844, table 3), in the units of `UNITS`; one network of
+seven layers for each property.
 """
 
 Floats = NDArray[np.float64]
