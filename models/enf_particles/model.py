@@ -130,9 +130,7 @@ class ParticleFlow(nn.Module):
         z = self.checked(x)
         none = z.new_zeros(*z.shape[:2], 0)
         if solver is None:
-            end, error = carry_exactly(
-                self.field, z, none, intervals=32, substeps=1, refine=0.2, watch=watch
-            )
+            end, error = carry_exactly(self.field, z, none, intervals=32, substeps=1, refine=0.2, watch=watch)
         else:
             end = carry(self.field, z, none, 0.0, 1.0, solver, divergence="exact", watch=watch)
             error = torch.full((len(z),), math.nan)
