@@ -13,7 +13,6 @@ from torch import Tensor
 from models.core.errors import ConfigError
 from models.multinomial.bound import quick_scores, score
 from models.multinomial.model import MultinomialDiffusion
-from models.multinomial.ngram import NGram
 from models.multinomial.process import log_one_hot
 from models.multinomial.repair import Effort, candidates, repair
 from models.multinomial.sampling import Start, strides, walk
@@ -242,11 +241,3 @@ def test_a_valid_string_comes_back_and_a_hopeless_one_says_so(model: Multinomial
     broken = tuple(model.vocabulary.encode("((((C"))
     rank = lambda strings, care: [0.0] * len(strings)  # noqa: E731
     assert candidates(broken, model.vocabulary, 12, sound, rank, Effort(edits=1)) == []
-
-
-def test_an_n_gram_model_is_a_density_over_whole_strings_and_learns_what_follows_what() -> None:
-    gram = NGram(3, 2)
-    gram.fit([(0, 1), (0, 1, 0, 1), (0,), (1, 0, 1)] * 5)
-    total = sum(math.exp(gram.log_prob(t)) for n in range(15) for t in itertools.product(range(2), repeat=n))
-    assert 0.99 < total <= 1 + 1e-9  # what is missing lies in longer strings
-    assert gram.log_prob((0, 1)) > gram.log_prob((1, 1)) + 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,16 +13,14 @@ from chemistry.smiles import canonical_smiles
 from models.core.random import molecule_seed
 from models.multinomial.bound import score
 from models.multinomial.model import MultinomialDiffusion
-from models.multinomial.ngram import NGram
 from models.multinomial.repair import Effort, Ranker, candidates, diffusion_ranker
 from models.multinomial.sampling import Start, walk
 from models.strings.edits import Ids, drop_unmatched
+from models.strings.ngrams import NGrams
 from models.training.data.strings import StringData, load
 from models.training.evaluations import Metric, Options, Watch
 from models.training.evaluations.figures import mean_metric, share, significant
-
-COUNTED = 200_000
-"""Training strings that the n-gram model counts."""
+from models.training.evaluations.strings import likelihood_metric, ngram_metrics, sample_metrics
 
 STEPS = (50, 25, 10)
 NOISES = (0.1, 0.2, 0.3, 0.5, 0.7)
@@ -43,15 +40,13 @@ def evaluate(
     settings = options.only("repairs", "parents", "steps")
     data = card["training"]["data"]
     train, test = load(data, "train"), load(data, "test")
-    gram = NGram(5, len(model.vocabulary))
-    counted = np.random.default_rng(0).choice(len(train), min(COUNTED, len(train)), replace=False)
-    gram.fit(train[int(k)] for k in counted)
+    gram = NGrams(np.asarray(train.ids), train.offsets, len(train.vocabulary), 5)
     metrics: list[Metric] = []
     if options.test_items:
         metrics += likelihoods(
             model, gram, chosen(test, options.test_items, options.seed), options.seed, watch
         )
-    metrics += samples(model, train, options, int(settings.get("steps", model.process.steps)), watch)
+    metrics += samples(model, data, options, int(settings.get("steps", model.process.steps)), watch)
     broken = corruptions(
         chosen(test, int(settings.get("repairs", 100)), options.seed + 1), model, options.seed
     )
@@ -72,20 +67,16 @@ def chosen(data: StringData, count: int, seed: int) -> list[Ids]:
 
 
 def likelihoods(
-    model: MultinomialDiffusion, gram: NGram, strings: Sequence[Ids], seed: int, watch: Watch
+    model: MultinomialDiffusion, data: str, strings: Sequence[Ids], seed: int, watch: Watch
 ) -> list[Metric]:
-    """Bits of a molecule: the bound, and the 5-gram's exact figure beside it."""
+    """Bits of a molecule: the bound, and n-grams of orders 2 to 5 beside it."""
     found = []
     for done, tokens in enumerate(strings, 1):
-        found.append(-score(model, tokens, molecule_seed(seed, done), 1).likelihood.value / math.log(2))
+        found.append(score(model, tokens, molecule_seed(seed, done), 1).likelihood.value)
         watch("likelihood", done, len(strings))
-    grams = np.array([-gram.log_prob(tokens) / math.log(2) for tokens in strings])
-    bits, sizes = np.array(found), np.array([len(tokens) for tokens in strings])
-    return [
-        mean_metric("bits_per_molecule", bits, "bits") | {"baseline": significant(grams.mean())},
-        mean_metric("bits_per_token", bits / sizes, "bits")
-        | {"baseline": significant((grams / sizes).mean())},
-    ]
+    ours = likelihood_metric("bits_per_molecule", np.array(found), kind="lower_bound")
+    grams = ngram_metrics(data, strings, lambda k: watch("n-grams", k, 1))
+    return [ours | {"baseline": grams[-1]["value"]}, *grams]
 
 
 def sampled(model: MultinomialDiffusion, count: int, steps: int, seed: int) -> list[str]:
@@ -96,29 +87,12 @@ def sampled(model: MultinomialDiffusion, count: int, steps: int, seed: int) -> l
 
 
 def samples(
-    model: MultinomialDiffusion, train: StringData, options: Options, steps: int, watch: Watch
+    model: MultinomialDiffusion, data: str, options: Options, steps: int, watch: Watch
 ) -> list[Metric]:
-    """Valid, unique and novel at `steps`; valid with fewer steps, from a quarter of the samples."""
-    out: list[Metric] = []
+    """MOSES' metrics at `steps`; valid with fewer steps, from a quarter of the samples."""
     texts = sampled(model, options.samples, steps, options.seed)
     watch("samples", 1, 1 + len(STEPS))
-    smiles = [canonical_smiles(text) for text in texts]
-    valid = [text for text in smiles if text is not None]
-    out.append(
-        share("valid", np.array([text is not None for text in smiles])) | {"steps": steps, "data": 1.0}
-    )
-    unique = set(valid)
-    if valid:
-        out.append(
-            {
-                "name": "unique_of_valid",
-                "unit": "share",
-                "value": round(len(unique) / len(valid), 5),
-                "n": len(valid),
-            }
-        )
-        known = {train.vocabulary.decode(train[k]) for k in range(len(train))}
-        out.append(share("novel_of_unique", np.array([text not in known for text in sorted(unique)])))
+    out = sample_metrics(texts, data, said={"steps": steps})
     for done, fewer in enumerate(STEPS, 2):
         texts = sampled(model, max(options.samples // 4, 2), fewer, options.seed + 1)
         marks = np.array([canonical_smiles(text) is not None for text in texts])
@@ -169,7 +143,7 @@ def damaged(
 
 def repairs(
     model: MultinomialDiffusion,
-    gram: NGram,
+    gram: NGrams,
     broken: Sequence[tuple[str, Ids, Ids]],
     seed: int,
     watch: Watch,
@@ -180,7 +154,7 @@ def repairs(
         return [canonical_smiles(text) is not None for text in texts]
 
     def by_gram(strings: Sequence[Ids], care: int) -> list[float]:  # noqa: ARG001
-        return [gram.log_prob(tokens) for tokens in strings]
+        return [float(value) for value in gram.log_prob(strings)] if strings else []
 
     rankers: dict[str, Callable[[int], Ranker]] = {
         "diffusion": lambda k: diffusion_ranker(model, molecule_seed(seed, k)), "gram": lambda _: by_gram,
