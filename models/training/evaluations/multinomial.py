@@ -44,7 +44,7 @@ def evaluate(
     metrics: list[Metric] = []
     if options.test_items:
         metrics += likelihoods(
-            model, gram, chosen(test, options.test_items, options.seed), options.seed, watch
+            model, data, chosen(test, options.test_items, options.seed), options.seed, watch
         )
     metrics += samples(model, data, options, int(settings.get("steps", model.process.steps)), watch)
     broken = corruptions(
