@@ -100,8 +100,9 @@ def advice(found: dict[str, dict[str, Any]], size: int, form: Form) -> str:
     dearest = {
         key: one["products"] for key, one in found.items() if key != "exact" and one["products"] > size
     }
-    against = "".join(f", {key} took {count:,}" for key, count in dearest.items())
+    against = ", ".join(f"{key} took {count:,}" for key, count in dearest.items())
     return (
-        f"Exact {name} is the better choice here: it needs {size} products with the matrix to know it{against}. "
+        f"Exact {name} is the better choice here: it needs the {size} products that tell the matrix"
+        f"{'; ' + against if against else ''}. "
         "The estimators pay only where a matrix is known by its products and is too large to be stored."
     )
