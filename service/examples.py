@@ -55,12 +55,19 @@ _FORM: dict[str, Any] = {
 
 def body_description(offer: Offer) -> dict[str, Any]:
     """The OpenAPI requestBody of one route; service.openapi puts the JSON schema in."""
-    examples = _MOLECULES if offer.takes_molecules else _SAMPLE if offer.capability == "sample" else None
+    candidates = _MOLECULES if offer.takes_molecules else _SAMPLE
+    known, needed = set(offer.kind.model_fields), required(offer)
+    examples = {k: v for k, v in candidates.items() if needed <= set(v["value"]) <= known}
     json_body: dict[str, Any] = {"schema": {"type": "object"}}
-    if examples is not None:
+    if examples:
         json_body["examples"] = examples
     content: dict[str, Any] = {"application/json": json_body}
     if offer.takes_molecules:
         content["multipart/form-data"] = _FORM
         content |= {kind: {"schema": {"type": "string"}} for kind in FILE_TYPES}
     return {"required": offer.takes_molecules, "content": content}
+
+
+def required(offer: Offer) -> set[str]:
+    """The fields that a request cannot do without."""
+    return {name for name, field in offer.kind.model_fields.items() if field.is_required()}
