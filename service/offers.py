@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from workers.cards import Card, CardShelf
-from workers.families import CHEMISTRY, capabilities, request_type
+from workers.families import MODEL_FREE, capabilities, request_type
 from workers.schemas.base import JobRequest
 
 
@@ -37,6 +37,7 @@ def list_offers(shelf: CardShelf, plugins: Mapping[str, str]) -> tuple[Offer, ..
         for _, card in sorted(shelf.cards.items())
         for capability in card.capabilities
     ]
-    chemistry = capabilities(CHEMISTRY, plugins).items()
-    offers += [Offer(f"/v1/{capability}", capability, kind, None) for capability, kind in chemistry]
+    for family in MODEL_FREE:
+        free = capabilities(family, plugins).items()
+        offers += [Offer(f"/v1/{capability}", capability, kind, None) for capability, kind in free]
     return tuple(offers)

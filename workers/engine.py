@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from workers.adapters.base import Adapter, Item, Row, StepProgress
 from workers.cards import Card
@@ -29,6 +30,14 @@ class Shard:
     items: tuple[Item, ...]
 
 
+@runtime_checkable
+class Composing(Protocol):
+    """An adapter that works through the adapters of others."""
+
+    def compose(self, engine: Engine) -> None:
+        """Take the engine that runs the others; called before `setup`."""
+
+
 class Engine:
     """The adapters of one process with their loaded models."""
 
@@ -42,6 +51,8 @@ class Engine:
         name = family if card is None else card.id
         if name not in self._adapters:
             made: Adapter = adapter_module(family, self.settings.plugins).Adapter()
+            if isinstance(made, Composing):
+                made.compose(self)
             made.setup(card, self.device)
             self._adapters[name] = made
         return self._adapters[name]

@@ -23,6 +23,9 @@ _SHARED = {"base", "generation", "molecules", "strings"}
 CHEMISTRY = "chemistry"
 """The family without models: convert and validate."""
 
+MODEL_FREE = (CHEMISTRY, "report")
+"""Families whose capabilities belong to no model and have addresses of their own: /v1/CAPABILITY."""
+
 
 def families(plugins: Mapping[str, str] = {}) -> dict[str, dict[str, type[JobRequest]]]:
     """Every family's capabilities: {family: {capability: request type}}."""
@@ -41,6 +44,14 @@ def capabilities(family: str, plugins: Mapping[str, str]) -> dict[str, type[JobR
         raise NotFound(f"there is no model family {family!r}", family=family) from error
     table: dict[str, type[JobRequest]] = module.CAPABILITIES
     return table
+
+
+def model_free_family(capability: str) -> str:
+    """The family of a capability that belongs to no model. Raises NotFound."""
+    for family in MODEL_FREE:
+        if capability in capabilities(family, {}):
+            return family
+    raise NotFound(f"nothing without a model is called {capability!r}")
 
 
 def adapter_module(family: str, plugins: Mapping[str, str]) -> ModuleType:

@@ -25,6 +25,7 @@ MEDIA_TYPES = {
     ".smi": "chemical/x-daylight-smiles",
     ".csv": "text/csv",
     ".json": "application/json",
+    ".html": "text/html; charset=utf-8",
     ".eqm": "application/octet-stream",
 }
 

@@ -8,7 +8,7 @@ import secrets
 from dataclasses import dataclass
 
 from workers.cards import Card
-from workers.families import CHEMISTRY
+from workers.families import model_free_family
 from workers.files import ResultFiles
 from workers.ids import new_id
 from workers.inputs import PreparedInput, prepare, prepare_bytes
@@ -71,7 +71,7 @@ class Desk:
         body = request.model_dump(mode="json", exclude={"molecules"})
         job = NewJob(
             id=new_id(),
-            family=CHEMISTRY if card is None else card.family,
+            family=model_free_family(capability) if card is None else card.family,
             model=None if card is None else card.id,
             capability=capability,
             queue=queue_of(request, cost, settings),

@@ -1,0 +1,144 @@
+"""What densities of descriptors share: molecules described in children, percentiles, rows."""
+
+from __future__ import annotations
+
+import bisect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from chemistry.descriptors import Described, describe
+from chemistry.guard import Guard
+from chemistry.reasons import Failure
+from models.core.errors import CheckpointError, ConfigError
+from models.core.precision import fast_cpu_arithmetic
+from models.weights import load_model
+from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
+from workers.adapters.molecules import Record, failure_data, guarded, lost_row, read_record
+from workers.cards import Card
+from workers.problems import ModelUnavailable
+from workers.schemas.base import InputRequest, JobRequest
+
+Progress = Callable[[StepProgress], None]
+Cancelled = Callable[[], bool]
+
+OUTSIDE = 1.0
+"""Percentile among the training molecules below which a row is called unlike them."""
+
+
+def read_described(records: Sequence[Record]) -> list[Described | Failure]:
+    """In a guarded child: descriptors of each record; SMILES need no coordinates."""
+    return [_described(record) for record in records]
+
+
+def _described(record: Record) -> Described | Failure:
+    text, form, _ = record
+    if form != "smiles":
+        found = read_record(record)
+        return found if isinstance(found, Failure) else describe(found)
+    line = text.strip()
+    smiles, _, title = line.partition("\t") if "\t" in line else line.partition(" ")
+    return describe(smiles, title.strip())
+
+
+class DescribedAdapter(ABC):
+    """One density of descriptors on one device; its family says how it scores and samples."""
+
+    model: Any
+
+    def setup(self, card: Card | None, device: str) -> None:
+        """Load the weights and where the training molecules stand."""
+        if card is None or card.weights_path is None:
+            raise ModelUnavailable("a density of descriptors needs a card with weights")
+        try:
+            self.model = load_model(card.model_dump(), card.weights_path, device=device)
+        except (CheckpointError, ConfigError) as error:
+            raise ModelUnavailable(f"model {card.id}: {error}", model=card.id) from error
+        self.device = device
+        self.reference: dict[str, Any] = (card.model_extra or {}).get("reference", {})
+        if device == "cpu":
+            fast_cpu_arithmetic()
+        self._guard = Guard(timeout_seconds=45.0)
+
+    @abstractmethod
+    def score(self, found: Sequence[tuple[Item, Described]], request: Any) -> Iterator[dict[str, Any]]:
+        """The columns of each molecule's score."""
+
+    @abstractmethod
+    def sample(self, item: Item, request: Any) -> dict[str, Any] | Failure:
+        """The columns of one drawn row."""
+
+    def decode(self, capability: str, request: JobRequest, items: Sequence[Item]) -> Work:
+        """Molecules are read later, in children."""
+        return Work(capability, request, tuple(items))
+
+    def run(self, work: Work, progress: Progress, cancelled: Cancelled) -> Iterator[Outcome]:
+        """Score what can be described, or draw row by row."""
+        if not isinstance(work.request, InputRequest):
+            for done, item in enumerate(work.items, 1):
+                if cancelled():
+                    return
+                yield Outcome(item, work.request, work.capability, self.sample(item, work.request))
+                progress(StepProgress(done, len(work.items)))
+            return
+        ready: list[tuple[Item, Described]] = []
+        for item, found in guarded(self._guard, read_described, work.items, cancelled):
+            if isinstance(found, Failure):
+                yield Outcome(item, work.request, work.capability, found)
+            else:
+                ready.append((item, found))
+        if not ready or cancelled():
+            return
+        scores = self.score(ready, work.request)
+        for done, ((item, described), data) in enumerate(zip(ready, scores, strict=True), 1):
+            yield Outcome(item, work.request, work.capability, names_data(described) | data)
+            progress(StepProgress(done, len(ready)))
+
+    def encode(self, outcome: Outcome) -> Row:
+        """A row, or the reason why there is none."""
+        if isinstance(outcome.value, Failure):
+            return Row(outcome.item.index, failure_data(outcome.value))
+        return Row(outcome.item.index, outcome.value | {"seed": outcome.item.seed})
+
+    def lost(self, item: Item, code: str, message: str) -> Row:
+        return lost_row(item, code, message)
+
+    def close(self) -> None:
+        self._guard.close()
+
+    def standing(self, value: float) -> dict[str, Any]:
+        """Percentile among the training molecules, and whether the row is like them."""
+        percentile = percentile_of(value, self.reference.get("log_likelihood", []))
+        outside = percentile is not None and percentile < OUTSIDE
+        message = f"log p is lower than that of {100 - OUTSIDE:g} % of the training molecules"
+        return {
+            "percentile": percentile,
+            "percentile_among": self.reference.get("data"),
+            "in_domain": None if percentile is None else not outside,
+            "reasons": [{"code": "outside-density", "message": message, "atoms": []}] if outside else [],
+        }
+
+
+def percentile_of(value: float, quantiles: Sequence[float]) -> float | None:
+    """Where a value stands among 101 ascending quantiles, by interpolation; None without any."""
+    if not quantiles:
+        return None
+    if value <= quantiles[0]:
+        return 0.0
+    if value >= quantiles[-1]:
+        return 100.0
+    place = bisect.bisect_right(quantiles, value) - 1
+    low, high = quantiles[place], quantiles[place + 1]
+    return round((place + (value - low) / (high - low)) * 100 / (len(quantiles) - 1), 2)
+
+
+def names_data(described: Described) -> dict[str, Any]:
+    """The columns that name a molecule."""
+    return {
+        "title": described.title,
+        "smiles": described.smiles,
+        "formula": described.formula,
+        "n_atoms": described.n_atoms,
+        "valid": True,
+        "passed": True,
+    }

@@ -1,0 +1,182 @@
+"""The plausibility report: other models' adapters asked one after another, their rows put together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
+
+from chemistry.formats import write_xyz
+from chemistry.guard import Guard
+from chemistry.reasons import Failure
+from chemistry.strain import strain
+from chemistry.structure import Structure
+from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
+from workers.adapters.molecule_rows import Given, read_for_scoring
+from workers.adapters.molecules import failure_data, guarded, lost_row
+from workers.cards import Card, CardShelf
+from workers.engine import Engine, Shard
+from workers.families import capabilities, request_type
+from workers.problems import EquimolProblem, NotFound
+from workers.schemas.base import InputRequest, JobRequest
+from workers.schemas.report import ReportRequest
+
+_log = logging.getLogger(__name__)
+
+GROUP = 8
+"""Molecules whose report is finished together; rows stream in such groups."""
+
+KINDS = {
+    "exact": "exact",
+    "lower_bound": "lower_bound",
+    "importance_weighted": "lower_bound",
+    "one_order": "lower_bound",
+}
+
+
+class Adapter:
+    """The family that asks all others."""
+
+    def compose(self, engine: Engine) -> None:
+        """The engine whose models are asked."""
+        self.engine = engine
+
+    def setup(self, card: Card | None, device: str) -> None:  # noqa: ARG002
+        """Read the cards."""
+        self.shelf = CardShelf(self.engine.settings.weights_folders)
+        self._guard = Guard(timeout_seconds=60.0)
+
+    def decode(self, capability: str, request: JobRequest, items: Sequence[Item]) -> Work:
+        """Which models are asked for what. Raises NotFound for an unknown model."""
+        return Work(capability, request, tuple(items), self.asked(cast("ReportRequest", request)))
+
+    def asked(self, request: ReportRequest) -> list[tuple[Card, str, type[JobRequest]]]:
+        """Every model that reads molecules and scores them, or predicts with a domain."""
+        for name in request.models or ():
+            self.shelf.get(name)
+        out: list[tuple[Card, str, type[JobRequest]]] = []
+        for name, card in sorted(self.shelf.cards.items()):
+            if not card.available or (request.models is not None and name not in request.models):
+                continue
+            for capability in ("score", "predict"):
+                if capability not in card.capabilities:
+                    continue
+                if capability not in capabilities(card.family, self.engine.settings.plugins):
+                    continue
+                kind = request_type(card, capability, self.engine.settings.plugins)
+                if issubclass(kind, InputRequest):
+                    out.append((card, capability, kind))
+        if request.models is not None and not out:
+            raise NotFound(f"none of {', '.join(request.models)} scores molecules")
+        return out
+
+    def run(
+        self, work: Work, progress: Callable[[StepProgress], None], cancelled: Callable[[], bool]
+    ) -> Iterator[Outcome]:
+        """Group by group: read, then ask every model."""
+        request = cast("ReportRequest", work.request)
+        total, done = len(work.items) * len(work.content), 0
+        for start in range(0, len(work.items), GROUP):
+            group = work.items[start : start + GROUP]
+            read: dict[int, Given | Failure] = {
+                item.index: found for item, found in guarded(self._guard, read_for_scoring, group, cancelled)
+            }
+            if cancelled() or len(read) < len(group):
+                return
+            good = tuple(item for item in group if not isinstance(read[item.index], Failure))
+            scores: dict[int, list[dict[str, Any]]] = {item.index: [] for item in group}
+            for card, capability, kind in work.content:
+                if cancelled():
+                    return
+                for index, score in self.ask(card, capability, kind, request, good, cancelled):
+                    scores[index].append(score)
+                done += len(group)
+                progress(StepProgress(done, total))
+            for item in good:
+                given = cast("Given", read[item.index])
+                if request.strain and item.format != "smiles":
+                    scores[item.index].append(self.strain_of(given.structure))
+            if cancelled():
+                return
+            for item in group:
+                found = read[item.index]
+                yield Outcome(item, request, work.capability, (found, scores[item.index]))
+
+    def ask(
+        self, card: Card, capability: str, kind: type[JobRequest], request: ReportRequest,
+        items: tuple[Item, ...], cancelled: Callable[[], bool],
+    ) -> Iterator[tuple[int, dict[str, Any]]]:  # fmt: skip
+        """One model's figures of all items; a model that cannot be asked says so in every row."""
+        given: dict[str, Any] = {"molecules": {"smiles": ["C"]}}  # the records themselves are in the items
+        if "draws" in kind.model_fields:
+            given["draws"] = max(request.draws, 2)
+        shard = Shard(card.family, card, capability, kind.model_validate(given), items)
+        seen: set[int] = set()
+        try:
+            for row in self.engine.run(shard, lambda _: None, cancelled):
+                seen.add(row.index)
+                yield row.index, figure(card, capability, row.data)
+        except EquimolProblem as problem:
+            _log.warning("the report goes on without %s: %s", card.id, problem.detail)
+            for item in items:
+                if item.index not in seen:
+                    yield item.index, {"model": card.id, "figure": capability, "problem": problem.detail}
+
+    def strain_of(self, structure: Structure) -> dict[str, Any]:
+        """Energy above the next minimum."""
+        found = strain(structure, model="mmff", guard=self._guard)
+        said: dict[str, Any] = {"model": "chemistry", "figure": "strain energy (MMFF94)"}
+        if isinstance(found, Failure):
+            return said | {"problem": str(found)}
+        return said | {
+            "value": found.energy, "unit": "kcal/mol", "kind": "estimate", "standard_error": None,
+            "percentile": None, "in_domain": None,
+        }  # fmt: skip
+
+    def encode(self, outcome: Outcome) -> Row:
+        """A molecule with all of its scores."""
+        found, scores = outcome.value
+        if isinstance(found, Failure):
+            return Row(outcome.item.index, failure_data(found) | {"scores": []})
+        given = cast("Given", found)
+        percentiles = [score["percentile"] for score in scores if score.get("percentile") is not None]
+        flags = [score["model"] for score in scores if score.get("in_domain") is False]
+        data = given.data | {
+            "passed": True,
+            "scores": scores,
+            "lowest_percentile": min(percentiles, default=None),
+            "flags": flags,
+            "seed": outcome.item.seed,
+        }
+        return Row(outcome.item.index, data, sdf=given.sdf, xyz=write_xyz(given.structure), svg=given.svg)
+
+    def lost(self, item: Item, code: str, message: str) -> Row:
+        return lost_row(item, code, message)
+
+    def close(self) -> None:
+        self._guard.close()
+
+
+def figure(card: Card, capability: str, data: dict[str, Any]) -> dict[str, Any]:
+    """One model's row as one line of the report."""
+    said: dict[str, Any] = {
+        "model": card.id,
+        "figure": "log-likelihood" if capability == "score" else "domain",
+    }
+    if not data["valid"] and data.get("log_likelihood") is None:
+        return said | {
+            "problem": "; ".join(reason["message"] for reason in data.get("reasons", ())) or "no score"
+        }
+    said |= {"percentile": data.get("percentile"), "in_domain": data.get("in_domain")}
+    if capability == "predict":
+        return said | {"value": None, "unit": "", "kind": "estimate", "standard_error": None}
+    value = data.get("log_likelihood")
+    if value is None:
+        return said | {
+            "problem": "; ".join(r["message"] for r in data.get("reasons", ())) or "no finite score"
+        }
+    return said | {
+        "value": value, "unit": "nats", "kind": KINDS.get(str(data.get("kind")), "estimate"),
+        "standard_error": data.get("standard_error"),
+        **({"bits": data["bits"]} if "bits" in data else {}),
+    }  # fmt: skip
