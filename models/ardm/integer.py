@@ -8,6 +8,7 @@ compressed library see the same bits, by construction and not by luck.
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal, localcontext
 
 import torch
@@ -77,7 +78,7 @@ class IntegerBlock:
         qkv = self.attend(*normalized(h)).view(b, n, 3, self.heads, size).permute(2, 0, 3, 1, 4)
         (q, q_scale), (k, k_scale) = rounded(qkv[0], (-1,)), rounded(qkv[1], (-1,))
         v, v_scale = rounded(qkv[2], (-2, -1))
-        scores = (q @ k.transpose(-1, -2)) * (q_scale * float(size**-0.5)) * k_scale.transpose(-1, -2)
+        scores = (q @ k.transpose(-1, -2)) * (q_scale * (1 / math.sqrt(size))) * k_scale.transpose(-1, -2)
         scores = scores + self.block.bias(n).float()
         steps = ((scores.amax(-1, keepdim=True) - scores) * 64).round().clamp(max=len(self.table) - 1)
         weights = self.table[steps.long()]
