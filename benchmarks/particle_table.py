@@ -65,7 +65,7 @@ def trained(name: str, size: int, configurations: int, seed: int) -> tuple[Parti
 def measured(model: ParticleFlow, name: str, count: int) -> dict[str, float]:
     """Test negative log-likelihood by the exact trace, with standard error, and its distance to the entropy."""
     known, x = reference(name), load(name, "test").tensor(count)
-    nats = torch.cat([-model.log_prob_exact(part)[0].double() for part in x.split(100)])
+    nats = torch.cat([-model.log_prob_exact(part)[0].double() for part in torch.split(x, 100)])
     excess = nats - model.system.energy(x.double()) - known.log_z.value
     scale = math.sqrt(count)
     return {

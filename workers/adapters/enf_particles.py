@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.core.errors import CheckpointError, ConfigError
+from models.core.likelihood import Likelihood
 from models.core.ode import Solver
 from models.core.precision import fast_cpu_arithmetic
 from models.core.random import molecule_seed
@@ -79,6 +80,7 @@ class Adapter:
     def _compute(self, work: Work, watch: Callable[[], None]) -> list[Found]:
         seeds = [molecule_seed(item.seed, item.index) for item in work.items]
         request = work.request
+        scores: list[Likelihood] | None
         if isinstance(request, ScoreRequest):
             x = work.content
             scores = self.model.log_prob(x, seeds, trace=request.method, draws=request.draws, watch=watch)
