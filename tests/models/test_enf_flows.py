@@ -318,7 +318,7 @@ def test_the_likelihood_loss_is_the_negative_likelihood(make_enf: Callable[..., 
     copies = 400
     batch = SimpleNamespace(z=numbers.flatten().repeat(copies), pos=x[0].repeat(copies, 1), num_graphs=copies)
     options = {"kind": "likelihood", "steps": 4, "regularization": 0.0}
-    losses = model.loss(batch, options=options, generator=source)["loss"]
+    losses = model.loss(batch, options=options, generator=source)["loss"].detach()
     found = log_prob(model, [numbers[0].numpy()], [x[0].numpy()], [0], draws=40, method=STEPS)[0]
     error = math.hypot(float(losses.std()) / math.sqrt(copies), found.standard_error)
     assert abs(float(losses.mean()) + found.value) < 4 * error  # false alarm below 1e-4
