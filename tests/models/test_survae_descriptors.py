@@ -86,7 +86,7 @@ def test_conditions_are_met_and_their_probability_is_that_of_free_rows(name, mod
 def test_rows_under_a_condition_follow_the_conditional_distribution(model, free):
     """Mean of logp given two rings: particles against the free rows that have two; five standard errors."""
     drawn = np.array(
-        [draw(model, Conditions({"rings": (2.0, 2.0)}, {}), seed, 32).row[0] for seed in range(200)]
+        [draw(model, Conditions({"rings": (2.0, 2.0)}, {}), seed, 32).row[0] for seed in range(100)]
     )
     real = free[free[:, 1] == 2, 0]
     error = math.hypot(drawn.std() / math.sqrt(len(drawn)), real.std() / math.sqrt(len(real)))

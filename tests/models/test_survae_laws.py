@@ -215,13 +215,13 @@ def test_a_count_has_the_mass_of_its_cell():
 
 
 def test_categories_sum_to_one():
-    """By importance weights of 20,000 draws, five standard errors."""
+    """By importance weights of 4,000 draws, five standard errors."""
     flow = SurVAE(
         [randomized(Argmax(3)), Affine([0.2] * 3, [0.9] * 3)], StandardNormal(), (3,), takes="categories"
     )
-    p, error = marginal(flow.double(), torch.arange(3.0, dtype=torch.float64)[:, None], 20_000)
+    p, error = marginal(flow.double(), torch.arange(3.0, dtype=torch.float64)[:, None], 4_000)
     spread = float(error.square().sum().sqrt())
-    assert spread < 0.05
+    assert spread < 0.1
     assert float(p.sum()) == pytest.approx(1.0, abs=5 * spread)
     assert flow.kind == "lower_bound"
 
@@ -296,13 +296,13 @@ def linear_gaussian(size=2):
 
 
 def test_the_bound_lies_below_the_truth_and_grows_with_its_draws():
-    """A linear-Gaussian layer has a closed form; the mean of bounds of 1, 8 and 2,000 draws rises to it."""
+    """A linear-Gaussian layer has a closed form; the mean of bounds of 1, 8 and 3,000 draws rises to it."""
     flow, variance = linear_gaussian()
     x = values("real", (1, 2)).expand(4000, 2)
     truth = float(torch.distributions.Normal(0.0, math.sqrt(variance)).log_prob(x[0]).sum())
     with torch.no_grad():
         means = [float(flow.elbo(x, noise(k), k)[0].mean()) for k in (1, 8)]
-        many, error = flow.elbo(x[:1], noise(9), 20_000)
+        many, error = flow.elbo(x[:1], noise(9), 3_000)
     assert means[0] < means[1] < truth + 0.01
     assert float(many) == pytest.approx(truth, abs=5 * float(error))
 

@@ -70,8 +70,8 @@ def evaluate(model: DescriptorFlow, card: Mapping[str, Any], options: Options, w
             watch("sampling", k + 1, options.samples)
     sampled = torch.stack(drawn).numpy()
     real = test.rows.double().numpy()
-    other = train.rows.double().numpy()
-    for name, a, b in (("model", sampled, real), ("data", other[: len(sampled)], real)):
+    other = train.rows[np.linspace(0, len(train) - 1, len(sampled)).astype(int)].double().numpy()
+    for name, a, b in (("model", sampled, real), ("data", other, real)):
         distance = np.mean([kolmogorov(a[:, k], b[:, k]) for k in range(a.shape[1])])
         correlation = np.abs(correlations(a) - correlations(b)).mean()
         if name == "model":
