@@ -114,8 +114,9 @@ def solve(
 ) -> Solution:  # fmt: skip
     """Integrate every row of `state` `[b, ...]` and its integrals (zero at the start) from time `start` to `end`.
 
-    `watch` is called before every slope call and may raise. The result is differentiable with fixed steps. A row whose
-    numbers leave the finite range, or which needs more than `solver.most_calls`, ends as NaN and spoils only itself.
+    `watch` is called before every slope call and may raise. The result is differentiable with fixed steps. A row
+    whose numbers leave the finite range, or which needs more than `solver.most_calls`, ends as NaN and spoils only
+    itself.
     """
     if start == end:
         raise ConfigError("start and end of an integration must differ.")
