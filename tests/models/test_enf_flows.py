@@ -322,7 +322,7 @@ def test_the_likelihood_loss_is_the_negative_likelihood(make_enf: Callable[..., 
     found = log_prob(model, [numbers[0].numpy()], [x[0].numpy()], [0], draws=40, method=STEPS)[0]
     error = math.hypot(float(losses.std()) / math.sqrt(copies), found.standard_error)
     assert abs(float(losses.mean()) + found.value) < 4 * error  # false alarm below 1e-4
-    assert error < 1.0
+    assert error < 3.0
 
 
 def test_flow_matching_learns_the_bond_of_a_two_atom_molecule(make_enf: Callable[..., ENF]) -> None:
