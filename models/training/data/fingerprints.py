@@ -38,7 +38,7 @@ def load(name: str, split: Split) -> FingerprintData:
                 packed: dict[str, Any] = {kind: np.packbits(rows, axis=1) for kind, rows in bits.items()}
                 np.savez_compressed(temporary, kept=kept, **packed)
                 temporary.replace(path)
-    with np.load(path) as file:
+    with np.load(path, allow_pickle=False) as file:
         rows = {kind: np.unpackbits(file[kind], axis=1, count=BITS[kind]) for kind in FINGERPRINTS}
         kept = file["kept"]
     return FingerprintData({str(kind): x for kind, x in rows.items()}, [texts[k] for k in kept])
