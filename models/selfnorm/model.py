@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,7 @@ class SelfNormFlow(nn.Module):
     center: Tensor
     scale: Tensor
     width: Tensor
+    started: Tensor
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
@@ -49,6 +50,7 @@ class SelfNormFlow(nn.Module):
             self.register_buffer(name, torch.tensor(config[name], dtype=torch.float32), persistent=False)
         self.linear = nn.ModuleList(SelfNormLinear(size) for _ in range(config["layers"]))
         self.activation = SmoothLeaky(config["slope"])
+        self.register_buffer("started", torch.zeros((), dtype=torch.bool))
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -85,6 +87,8 @@ class SelfNormFlow(nn.Module):
     def objective(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The stand-in objective and the reconstruction penalty, `[b]` each."""
         h = (x - self.center) / self.scale
+        if not self.started:
+            self.start(h)
         total = torch.zeros(len(x))
         again = torch.zeros(len(x))
         for k, layer in enumerate(self.linear):
@@ -95,6 +99,19 @@ class SelfNormFlow(nn.Module):
                 total = total + log_slope
         objective: Tensor = -(normal_log_prob(h).sum(1) + total)
         return objective, again
+
+    @torch.no_grad()
+    def start(self, h: Tensor) -> None:
+        """The first layer whitens the first batch `[b, columns]`: descriptors are nearly dependent, and many steps
+        would go into that alone.
+        """
+        covariance = torch.cov(h.T.double()) if len(h) > 1 else torch.eye(h.shape[1]).double()
+        shrunk = 0.9 * covariance + 0.1 * torch.diag(covariance.diagonal().clamp(min=1e-3))
+        values, vectors = torch.linalg.eigh(shrunk)
+        layer = cast("SelfNormLinear", self.linear[0])
+        layer.weight.copy_(vectors @ torch.diag(values.rsqrt()) @ vectors.T)
+        layer.inverse_weight.copy_(vectors @ torch.diag(values.sqrt()) @ vectors.T)
+        self.started.fill_(True)
 
     def latent(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Base values and exact log-determinant of rows `[b, columns]`."""
