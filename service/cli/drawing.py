@@ -27,7 +27,8 @@ def _main(molecules: str, picture: str) -> None:
     draw = importlib.import_module("chemistry.draw").draw_grid_png
     structures = list(formats.read_structures(Path(molecules).read_text(encoding="utf-8"), "xyz"))[:_MOST]
     reports = [check(structure) for structure in structures if hasattr(structure, "positions")]
-    draw([(report, f"#{number} {report.formula}") for number, report in enumerate(reports)], Path(picture))
+    items = [(report, f"#{number} {report.formula}") for number, report in enumerate(reports)]
+    draw(items, Path(picture), columns=4 if len(items) <= 16 else 8)
 
 
 if __name__ == "__main__":
