@@ -99,7 +99,7 @@ def main(
     same = from_published({**plain.published_names(), **table}, elements=(1, 6, 7, 8, 9), sizes={ATOMS: 1})
     defaults = card.get("defaults", {}).get("sample", {})
     steps = int(defaults.get("steps", 100))
-    options = {name: defaults[name] for name in ("sampler", "churn") if name in defaults}
+    options = {name: defaults[name] for name in ("sampler", "churn", "guidance") if name in defaults}
 
     a = published_way(plain, molecules, repeats)
     b = our_way(same, molecules, repeats)
