@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     max_atoms: int = Field(default=200, ge=1)  # per molecule
     max_input_bytes: int = Field(default=16 * 2**20, ge=1)
     max_job_evaluations: int = Field(default=10_000_000, ge=1)  # molecules times network calls
-    shard_size: int = Field(default=64, ge=1, le=4096)
+    shard_size: int = Field(default=128, ge=1, le=4096)
 
     # --- bounds of the queue (503) and of one API key (429) ---------------------------------------------
     queue_max_jobs: int = Field(default=1_000, ge=1)
