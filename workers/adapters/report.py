@@ -26,6 +26,9 @@ _log = logging.getLogger(__name__)
 GROUP = 8
 """Molecules whose report is finished together; rows stream in such groups."""
 
+DEAR = 1_000
+"""A model that takes more network calls a molecule is asked only by its name: others would wait minutes for it."""
+
 KINDS = {
     "exact": "exact",
     "lower_bound": "lower_bound",
@@ -50,11 +53,11 @@ class Adapter:
         """Which models are asked for what. Raises NotFound for an unknown model."""
         return Work(capability, request, tuple(items), self.asked(cast("ReportRequest", request)))
 
-    def asked(self, request: ReportRequest) -> list[tuple[Card, str, type[JobRequest]]]:
-        """Every model that reads molecules and scores them, or predicts with a domain."""
+    def asked(self, request: ReportRequest) -> list[tuple[Card, str, JobRequest]]:
+        """Every model that reads molecules and scores them, or predicts with a domain, and what it is asked."""
         for name in request.models or ():
             self.shelf.get(name)
-        out: list[tuple[Card, str, type[JobRequest]]] = []
+        out: list[tuple[Card, str, JobRequest]] = []
         for name, card in sorted(self.shelf.cards.items()):
             if not card.available or (request.models is not None and name not in request.models):
                 continue
@@ -64,8 +67,11 @@ class Adapter:
                 if capability not in capabilities(card.family, self.engine.settings.plugins):
                     continue
                 kind = request_type(card, capability, self.engine.settings.plugins)
-                if issubclass(kind, InputRequest):
-                    out.append((card, capability, kind))
+                if not issubclass(kind, InputRequest):
+                    continue
+                question = question_to(kind, request)
+                if request.models is not None or question.evaluations_per_item() <= DEAR:
+                    out.append((card, capability, question))
         if request.models is not None and not out:
             raise NotFound(f"none of {', '.join(request.models)} scores molecules")
         return out
@@ -85,10 +91,10 @@ class Adapter:
                 return
             good = tuple(item for item in group if not isinstance(read[item.index], Failure))
             scores: dict[int, list[dict[str, Any]]] = {item.index: [] for item in group}
-            for card, capability, kind in work.content:
+            for card, capability, question in work.content:
                 if cancelled():
                     return
-                for index, score in self.ask(card, capability, kind, request, good, cancelled):
+                for index, score in self.ask(card, capability, question, good, cancelled):
                     scores[index].append(score)
                 done += len(group)
                 progress(StepProgress(done, total))
@@ -103,14 +109,15 @@ class Adapter:
                 yield Outcome(item, request, work.capability, (found, scores[item.index]))
 
     def ask(
-        self, card: Card, capability: str, kind: type[JobRequest], request: ReportRequest,
-        items: tuple[Item, ...], cancelled: Callable[[], bool],
-    ) -> Iterator[tuple[int, dict[str, Any]]]:  # fmt: skip
+        self,
+        card: Card,
+        capability: str,
+        question: JobRequest,
+        items: tuple[Item, ...],
+        cancelled: Callable[[], bool],
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
         """One model's figures of all items; a model that cannot be asked says so in every row."""
-        given: dict[str, Any] = {"molecules": {"smiles": ["C"]}}  # the records themselves are in the items
-        if "draws" in kind.model_fields:
-            given["draws"] = max(request.draws, 2)
-        shard = Shard(card.family, card, capability, kind.model_validate(given), items)
+        shard = Shard(card.family, card, capability, question, items)
         seen: set[int] = set()
         try:
             for row in self.engine.run(shard, lambda _: None, cancelled):
@@ -155,6 +162,14 @@ class Adapter:
 
     def close(self) -> None:
         self._guard.close()
+
+
+def question_to(kind: type[JobRequest], request: ReportRequest) -> JobRequest:
+    """What a model is asked; the records themselves travel with the items."""
+    given: dict[str, Any] = {"molecules": {"smiles": ["C"]}}
+    if "draws" in kind.model_fields:
+        given["draws"] = max(request.draws, 2)
+    return kind.model_validate(given)
 
 
 def figure(card: Card, capability: str, data: dict[str, Any]) -> dict[str, Any]:
