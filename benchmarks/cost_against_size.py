@@ -2,15 +2,15 @@
 
     python -m benchmarks.cost_against_size --plot docs/figures/cost_against_size.png
 
-Times are per molecule and network call of the shipped network, times 50 evaluations. Atoms beyond the training
-data's 29 cost what they cost; nobody says that such molecules are good.
+Times are per molecule and step of the shipped model's own sampler, its guide included, times 50 evaluations. Atoms
+beyond the training data's 29 cost what they cost; nobody says that such molecules are good.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -20,6 +20,7 @@ from rich.table import Table
 from benchmarks.sampling import WEIGHTS, assert_is_edm, best
 from models.core.precision import fast_cpu_arithmetic
 from models.edm.model import EDM
+from models.training.evaluations.edm import card_sampler
 from models.weights import load_model
 
 ATOMS = (9, 14, 18, 24, 29, 40, 50, 60)
@@ -27,9 +28,9 @@ SHARDS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 EVALUATIONS = 50
 
 
-def seconds(model: EDM, atoms: int, molecules: int, repeats: int) -> float:
+def seconds(model: EDM, sampler: dict[str, Any], atoms: int, molecules: int, repeats: int) -> float:
     """Seconds per molecule for a run of 50 network calls, from the fastest of a few calls."""
-    run = model.sampling([atoms] * molecules, range(molecules), steps=EVALUATIONS)
+    run = model.sampling([atoms] * molecules, range(molecules), **sampler | {"steps": EVALUATIONS})
     return best(run.step, repeats) / molecules * EVALUATIONS
 
 
@@ -45,8 +46,9 @@ def main(
     card = json.loads((WEIGHTS / f"{model}.json").read_text(encoding="utf-8"))
     loaded = load_model(card, WEIGHTS / card["weights"]["file"])
     assert_is_edm(loaded)
-    by_atoms = {n: seconds(loaded, n, 32, repeats) for n in ATOMS}
-    by_shard = {b: seconds(loaded, 18, b, repeats) for b in SHARDS}
+    sampler = card_sampler(card)
+    by_atoms = {n: seconds(loaded, sampler, n, 32, repeats) for n in ATOMS}
+    by_shard = {b: seconds(loaded, sampler, 18, b, repeats) for b in SHARDS}
     table = Table(title=f"Seconds per molecule, {EVALUATIONS} evaluations, one core")
     for name in ("atoms", "32 a shard", "molecules a shard", "18 atoms"):
         table.add_column(name, justify="right")

@@ -26,7 +26,7 @@ from chemistry.sanitize import sanitize
 from chemistry.strain import strains
 from chemistry.structure import Structure
 from models.edm.model import EDM
-from models.training.evaluations.edm import SAMPLER, draw_samples
+from models.training.evaluations.edm import card_sampler, draw_samples
 from models.weights import load_model
 
 WEIGHTS = Path(__file__).parents[1] / "models" / "weights"
@@ -84,7 +84,7 @@ def main(
 ) -> None:
     card = json.loads((WEIGHTS / f"{model}.json").read_text(encoding="utf-8"))
     edm = cast(EDM, load_model(card, WEIGHTS / f"{model}.safetensors"))
-    options = {name: value for name, value in card["defaults"]["sample"].items() if name in SAMPLER}
+    options = card_sampler(card)
     drawn = [
         Structure(s.numbers, s.positions) for s in draw_samples(edm, samples, **options) if not s.diverged
     ]

@@ -29,6 +29,7 @@ from models.core.precision import fast_cpu_arithmetic
 from models.edm.model import EDM
 from models.edm.process import polynomial
 from models.edm.published import from_published
+from models.training.evaluations.edm import card_sampler
 from models.weights import load_model
 
 WEIGHTS = Path(__file__).parents[1] / "models" / "weights"
@@ -97,9 +98,8 @@ def main(
     plain = PlainNetwork().eval()
     table = {"gamma.gamma": polynomial().gamma}
     same = from_published({**plain.published_names(), **table}, elements=(1, 6, 7, 8, 9), sizes={ATOMS: 1})
-    defaults = card.get("defaults", {}).get("sample", {})
-    steps = int(defaults.get("steps", 100))
-    options = {name: defaults[name] for name in ("sampler", "churn", "guidance") if name in defaults}
+    options = card_sampler(card)
+    steps = int(options.pop("steps", 100))
 
     a = published_way(plain, molecules, repeats)
     b = our_way(same, molecules, repeats)

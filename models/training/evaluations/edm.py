@@ -18,6 +18,11 @@ SAMPLER = ("steps", "sampler", "churn", "guidance")
 BATCH = 256
 
 
+def card_sampler(card: Mapping[str, Any]) -> dict[str, Any]:
+    """The sampler that a card makes the default: the settings that `EDM.sampling` takes."""
+    return {name: value for name, value in card["defaults"].get("sample", {}).items() if name in SAMPLER}
+
+
 def draw_samples(
     model: EDM, count: int, *, seed: int = 0, progress: Progress = nobody, **sampler: Any
 ) -> list[Any]:
@@ -69,8 +74,7 @@ def evaluate(model: EDM, card: Mapping[str, Any], options: Options, watch: Watch
 
     Settings: steps, sampler, churn, guidance; the card's own where they are not given.
     """
-    defaults = {k: v for k, v in card["defaults"].get("sample", {}).items() if k in SAMPLER}
-    sampler = defaults | options.only(*SAMPLER)
+    sampler = card_sampler(card) | options.only(*SAMPLER)
     data = card["training"]["data"]
     watch("real molecules", 0, 1)
     real = data_row(data)
