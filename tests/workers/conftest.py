@@ -12,12 +12,35 @@ import pytest
 
 from workers.cards import load_card
 from workers.embedded import EmbeddedServer, find_server
+from workers.engine import Engine, Shard
+from workers.settings import Settings
 from workers.submit import Desk
 
 sys.path.insert(0, str(Path(__file__).parent))  # the test family is imported by name, here and in the workers
 
 from tester.machinery import WorkerProcess, job_contents, servers, service_settings, wait_until
 from tester.schemas import TestInputRequest, TestRequest
+
+
+@pytest.fixture(scope="session")
+def engine():
+    """An engine of this process, for tests of adapters without a queue."""
+    engine = Engine(Settings(), "cpu")
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def run_rows(engine):
+    """What a shard of a model writes into its rows, in the order of the items."""
+
+    def run(family, card, capability, request, items):
+        rows = engine.run(
+            Shard(family, card, capability, request, tuple(items)), lambda step: None, lambda: False
+        )
+        return [row.data for row in sorted(rows, key=lambda row: row.index)]
+
+    return run
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import pytest
 
 from workers.adapters.base import Item
 from workers.cards import builtin_folder, load_card
-from workers.engine import Engine, Shard
 from workers.problems import Validation
 from workers.schemas.ddf import SampleRequest, ScoreRequest
 from workers.settings import Settings
@@ -19,21 +18,9 @@ def ddf_card():
     return load_card(builtin_folder() / "ddf-fingerprints.json")
 
 
-@pytest.fixture(scope="session")
-def fingerprint_engine():
-    engine = Engine(Settings(), "cpu")
-    yield engine
-    engine.close()
-
-
 @pytest.fixture
-def run(fingerprint_engine, ddf_card):
-    def run_items(request, items, capability):
-        shard = Shard("ddf", ddf_card, capability, request, tuple(items))
-        rows = fingerprint_engine.run(shard, lambda step: None, lambda: False)
-        return [row.data for row in sorted(rows, key=lambda row: row.index)]
-
-    return run_items
+def run(run_rows, ddf_card):
+    return lambda request, items, capability: run_rows("ddf", ddf_card, capability, request, items)
 
 
 def given(*texts, form="smiles"):

@@ -49,13 +49,6 @@ def tiny_card(tmp_path_factory):
     return load_card(save_model(EDM(CONFIG), CARD, tmp_path_factory.mktemp("weights")))
 
 
-@pytest.fixture(scope="session")
-def engine():
-    engine = Engine(Settings(), "cpu")
-    yield engine
-    engine.close()
-
-
 @pytest.fixture
 def run(engine, tiny_card):
     def run_items(request, items, capability="sample", cancelled=lambda: False, progress=lambda step: None):

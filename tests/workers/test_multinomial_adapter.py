@@ -8,7 +8,6 @@ import pytest
 
 from workers.adapters.base import Item
 from workers.cards import load_card
-from workers.engine import Engine, Shard
 from workers.problems import Validation
 from workers.schemas.multinomial import (
     InfillRequest,
@@ -47,21 +46,9 @@ def string_card(tmp_path_factory):
     return load_card(save_model(MultinomialDiffusion(CONFIG), CARD, tmp_path_factory.mktemp("weights")))
 
 
-@pytest.fixture(scope="session")
-def string_engine():
-    engine = Engine(Settings(), "cpu")
-    yield engine
-    engine.close()
-
-
 @pytest.fixture
-def run(string_engine, string_card):
-    def run_items(request, items, capability):
-        shard = Shard("multinomial", string_card, capability, request, tuple(items))
-        rows = string_engine.run(shard, lambda step: None, lambda: False)
-        return [row.data for row in sorted(rows, key=lambda row: row.index)]
-
-    return run_items
+def run(run_rows, string_card):
+    return lambda request, items, capability: run_rows("multinomial", string_card, capability, request, items)
 
 
 def given(*texts):

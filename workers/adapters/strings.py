@@ -18,7 +18,7 @@ from workers.adapters.base import Item
 from workers.adapters.molecules import Record, guarded, read_record, reasons_data
 from workers.cards import Card
 from workers.problems import ModelUnavailable
-from workers.schemas.strings import StringFilters
+from workers.schemas.generation import CandidateFilters
 
 JUDGED = 32
 """Strings that one guarded call judges; when it dies they are judged one by one."""
@@ -110,7 +110,7 @@ def judge_group(strings: Sequence[str]) -> list[SmilesReport | Failure]:
 
 
 def string_data(
-    text: str, report: SmilesReport | Failure, filters: StringFilters | None = None
+    text: str, report: SmilesReport | Failure, filters: CandidateFilters | None = None
 ) -> dict[str, Any]:
     """The columns of a string and of the molecule that it writes."""
     if isinstance(report, Failure):

@@ -14,10 +14,10 @@ from models.ardm.container import Block, Library, LibraryError, check_model, joi
 from models.strings.tokens import TokenError, Vocabulary, smiles_tokens
 from workers.problems import Validation
 from workers.schemas.base import JobRequest, Limits, Table
+from workers.schemas.generation import CandidateFilters
 from workers.schemas.strings import (
     STRING_SCORES,
     STRINGS,
-    StringFilters,
     StringRequest,
     StringSampleRequest,
     Texts,
@@ -109,7 +109,7 @@ class InfillRequest(JobRequest):
     steps: Steps
     policy: Policy
     temperature: Temperature
-    filters: StringFilters = StringFilters()
+    filters: CandidateFilters = CandidateFilters()
 
     def item_count(self) -> int:
         return len(self.templates) * self.n_completions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -30,30 +30,30 @@ class SizeRange(BaseModel):
         return self
 
 
-class Filters(BaseModel):
+class CandidateFilters(BaseModel):
     """Which molecules are accepted into the files."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
-    valid: bool = Field(default=False, description="RDKit accepts it with the chosen bond rule.")
+    valid: bool = Field(default=False, description="RDKit accepts it, in space with the chosen bond rule.")
     connected: bool = Field(default=False, description="One fragment.")
-    stable: bool = Field(default=False, description="Every atom has an allowed valence.")
     unique: bool = Field(default=False, description="The first of equal canonical SMILES.")
 
 
-class GenerateRequest(JobRequest):
-    """Draw new molecules."""
+class Filters(CandidateFilters):
+    """Which molecules in space are accepted into the files."""
+
+    stable: bool = Field(default=False, description="Every atom has an allowed valence.")
+
+
+F = TypeVar("F", bound=CandidateFilters)
+
+
+class CandidateRequest(JobRequest, Generic[F]):
+    """How many molecules are wanted, which of them are kept, and how many candidates may be tried for them."""
 
     n_molecules: int = Field(default=16, ge=1, le=10_000)
-    n_atoms: (
-        Literal["data"] | Size | SizeRange | Annotated[list[Size], Field(min_length=1, max_length=10_000)]
-    ) = Field(
-        default="data",
-        description="'data' draws sizes as in the training data; a number fixes them; a range bounds them; "
-        "a list is used in turn. Hydrogen atoms count.",
-    )
-    bond_rule: Literal["distance", "rdkit"] = "distance"
-    filters: Filters = Filters()
+    filters: F
     until_valid: bool = Field(
         default=False,
         description="Go on with further candidates until n_molecules pass the filters (valid at least).",
@@ -69,7 +69,7 @@ class GenerateRequest(JobRequest):
         return self.n_molecules
 
     @property
-    def effective_filters(self) -> Filters:
+    def effective_filters(self) -> F:
         """The filters, with valid switched on by until_valid."""
         return self.filters.model_copy(update={"valid": True}) if self.until_valid else self.filters
 
@@ -86,6 +86,20 @@ class GenerateRequest(JobRequest):
     @property
     def unique_only(self) -> bool:
         return self.filters.unique
+
+
+class GenerateRequest(CandidateRequest[Filters]):
+    """Draw new molecules."""
+
+    n_atoms: (
+        Literal["data"] | Size | SizeRange | Annotated[list[Size], Field(min_length=1, max_length=10_000)]
+    ) = Field(
+        default="data",
+        description="'data' draws sizes as in the training data; a number fixes them; a range bounds them; "
+        "a list is used in turn. Hydrogen atoms count.",
+    )
+    bond_rule: Literal["distance", "rdkit"] = "distance"
+    filters: Filters = Filters()
 
     def fixed_sizes(self) -> list[int]:
         """The numbers that n_atoms names: none for "data", both bounds of a range."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from workers.problems import Validation
-from workers.schemas.base import InputRequest, JobRequest, Limits, Table
+from workers.schemas.base import InputRequest, Limits, Table
+from workers.schemas.generation import CandidateFilters, CandidateRequest
 
 if TYPE_CHECKING:
     from workers.cards import Card
@@ -43,57 +44,17 @@ class StringRequest(InputRequest):
     )
 
 
-class StringFilters(BaseModel):
-    """Which molecules are accepted into the files."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-    valid: bool = Field(default=False, description="RDKit reads the SMILES.")
-    connected: bool = Field(default=False, description="One fragment.")
-    unique: bool = Field(default=False, description="The first of equal canonical SMILES.")
-
-
-class StringSampleRequest(JobRequest):
+class StringSampleRequest(CandidateRequest[CandidateFilters]):
     """Draw new molecules as SMILES."""
 
     texts: ClassVar[Texts] = ("smi",)
     tables: ClassVar[tuple[Table, ...]] = (STRINGS,)
 
-    n_molecules: int = Field(default=16, ge=1, le=10_000)
     n_tokens: int | tuple[int, int] | None = Field(
         default=None,
         description="Length in tokens, or the least and the most; by default drawn as in the training data.",
     )
-    filters: StringFilters = StringFilters()
-    until_valid: bool = Field(
-        default=False,
-        description="Go on with further candidates until n_molecules pass the filters (valid at least).",
-    )
-    max_attempts: int | None = Field(
-        default=None, ge=1, le=100_000, description="Candidates tried at most; default 10 n_molecules."
-    )
-
-    def item_count(self) -> int:
-        return self.n_molecules
-
-    @property
-    def effective_filters(self) -> StringFilters:
-        """The filters, with valid switched on by until_valid."""
-        return self.filters.model_copy(update={"valid": True}) if self.until_valid else self.filters
-
-    @property
-    def accept_limit(self) -> int | None:
-        return self.n_molecules
-
-    @property
-    def candidate_limit(self) -> int | None:
-        if not self.until_valid:
-            return None
-        return max(self.n_molecules, self.max_attempts or 10 * self.n_molecules)
-
-    @property
-    def unique_only(self) -> bool:
-        return self.filters.unique
+    filters: CandidateFilters = CandidateFilters()
 
     @property
     def length_bounds(self) -> tuple[int, int] | None:
