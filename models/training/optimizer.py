@@ -8,6 +8,7 @@ from torch.optim import Optimizer as TorchOptimizer
 
 from models.core.errors import ConfigError
 from models.egnn.layers import Block
+from models.training.muon import Muon
 from models.training.recipe import Optimizer
 
 
@@ -33,12 +34,11 @@ def make_optimizers(options: Optimizer, model: nn.Module) -> list[TorchOptimizer
     if options.kind == "muon":
         matrices = hidden_matrices(model)
         out.append(
-            torch.optim.Muon(
+            Muon(
                 matrices,
                 lr=options.learning_rate,
                 weight_decay=options.weight_decay,
                 momentum=options.momentum,
-                adjust_lr_fn="match_rms_adamw",
             )
         )
         out[0].param_groups[0]["share"] = options.matrix_rate
@@ -78,6 +78,6 @@ def restore_state(optimizers: list[TorchOptimizer], parameter: Tensor, values: d
     for optimizer in optimizers:
         owned = {id(p) for group in optimizer.param_groups for p in group["params"]}
         if id(parameter) in owned:
-            muon = isinstance(optimizer, torch.optim.Muon)
+            muon = isinstance(optimizer, Muon)
             if muon == ("momentum_buffer" in values):
                 optimizer.state[parameter] = values
