@@ -7,14 +7,21 @@ import numpy as np
 import pytest
 import torch
 
+from models.convexp.autoregressive import STEEPEST
 from models.convexp.conditionals import Conditionals
 from models.convexp.exponential import LARGEST, NormTooLargeError, exponential, plan
 from models.convexp.graphs import atom_features, bond_features
 from models.convexp.layers import ConvolutionExponential, ConvolutionMap, DenseMap, GraphMap, householder
 from models.convexp.model import NodeDensity
-from models.convexp.sylvester import STEEPEST, SylvesterFlow
+from models.convexp.sylvester import convolutional_sylvester, dense_sylvester, graph_sylvester
+from models.core.errors import DivergedError, ShapeError
 
 SOURCE = torch.Generator().manual_seed(5)
+
+
+@pytest.fixture(autouse=True)
+def _the_same_numbers_whatever_ran_before():
+    SOURCE.manual_seed(5)
 
 
 def normal(*shape, scale=1.0):
@@ -140,26 +147,107 @@ def test_a_linear_flow_has_the_gaussian_likelihood_of_its_covariance():
     assert torch.allclose(found, gaussian.log_prob(x), atol=1e-10)
 
 
-def test_sylvester_layers_have_autograds_determinant_and_an_exact_inverse():
-    flow = SylvesterFlow(5, torch.Generator().manual_seed(1))
-    x = normal(7, 5)
+SYLVESTER = {
+    "dense": (lambda seed: dense_sylvester(5, seeded(seed)), (5,)),
+    "conv1d": (lambda seed: convolutional_sylvester(2, (3,), seeded(seed)), (2, 5)),
+    "conv2d": (lambda seed: convolutional_sylvester(2, (3, 3), seeded(seed)), (2, 3, 4)),
+    "wide conv2d": (lambda seed: convolutional_sylvester(3, (5, 3), seeded(seed)), (3, 4, 3)),
+    "graph": (lambda seed: graph_sylvester(3, ring(5), seeded(seed)), (5, 3)),
+    "graph of one channel": (lambda seed: graph_sylvester(1, ring(6), seeded(seed)), (6, 1)),
+}
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(params=SYLVESTER)
+def sylvester(request):
+    make, shape = SYLVESTER[request.param]
+    return make(1), normal(7, *shape)
+
+
+def test_sylvester_layers_have_autograds_determinant_and_an_exact_inverse(sylvester):
+    flow, x = sylvester
     z, log_det = flow(x)
     for k in range(3):
         jacobian = torch.autograd.functional.jacobian(lambda v: flow(v[None])[0][0], x[k])
-        sign, log = torch.linalg.slogdet(jacobian)
+        size = x[k].numel()
+        sign, log = torch.linalg.slogdet(jacobian.reshape(size, size))
         assert sign == 1
         assert log.item() == pytest.approx(log_det[k].item(), abs=1e-10)
     again, back = flow.inverse(z)
     assert torch.allclose(again, x, atol=1e-9)
     assert torch.allclose(back, -log_det, atol=1e-9)
-    assert flow.autoregressive(x)[1].abs().max() <= STEEPEST
+    assert 0 < flow.autoregressive(x)[1].abs().max() <= STEEPEST
 
 
-def test_sylvester_layers_see_only_earlier_values_beside_their_own():
-    flow = SylvesterFlow(5, torch.Generator().manual_seed(2))
-    jacobian = torch.autograd.functional.jacobian(lambda v: flow.autoregressive(v[None])[0][0], normal(5))
+def test_sylvester_layers_see_only_earlier_values_beside_their_own(sylvester):
+    """Places come before each other row by row and channel after channel; on graphs only the channels do."""
+    flow, x = sylvester
+    size = x[0].numel()
+    jacobian = torch.autograd.functional.jacobian(lambda v: flow.autoregressive(v[None])[0][0], x[0])
+    jacobian = jacobian.reshape(size, size)
+    order = torch.arange(size).reshape(x.shape[1:])
+    if flow.axis == 1:
+        order = order.movedim(0, -1)
+    order = order.movedim(-1, 0).flatten() if flow.axis == 2 else order.flatten()
+    jacobian = jacobian[order][:, order]
     assert not jacobian.triu(1).any()
-    assert jacobian.tril(-1).any()
+    channels = x.shape[flow.axis]
+    assert jacobian.tril(-1).any() or (flow.axis == 2 and channels == 1)
+    assert jacobian.diagonal().abs().min() > 0
+
+
+def test_sylvester_densities_integrate_to_one():
+    """One channel at two places, by the midpoint rule."""
+    flow = convolutional_sylvester(1, (3,), seeded(3))
+    axis = torch.arange(-8, 8, 0.05, dtype=torch.float64)
+    x = torch.cartesian_prod(axis, axis)[:, None]
+    with torch.no_grad():
+        z, log_det = flow(x)
+    density = (log_det - 0.5 * z.square().flatten(1).sum(1) - math.log(2 * math.pi)).exp()
+    assert float(density.sum()) * 0.05**2 == pytest.approx(1, abs=1e-6)
+
+
+def test_sylvester_convolutions_take_any_size_and_relabeled_graphs_give_relabeled_values():
+    flow = convolutional_sylvester(2, (3, 3), seeded(4))
+    for shape in ((1, 1), (2, 5), (6, 3)):
+        x = normal(2, 2, *shape)
+        assert torch.allclose(flow.inverse(flow(x)[0])[0], x, atol=1e-9)
+    adjacency, order = ring(6), torch.tensor([3, 0, 5, 1, 4, 2])
+    first = graph_sylvester(3, adjacency, seeded(5))
+    second = graph_sylvester(3, adjacency[order][:, order], seeded(5))
+    x = normal(2, 6, 3)
+    z, log_det = first(x)
+    moved, same = second(x[:, order])
+    assert torch.allclose(moved, z[:, order], atol=1e-12)
+    assert torch.allclose(same, log_det, atol=1e-12)
+
+
+def test_gradients_reach_every_weight_of_a_sylvester_layer(sylvester):
+    """But for those that a mask shuts out."""
+    flow, x = sylvester
+    z, log_det = flow(x)
+    (0.5 * z.square().flatten(1).sum(1) - log_det).sum().backward()
+    assert all(p.grad is not None for p in flow.parameters())
+    without = [name for name, p in flow.named_parameters() if not p.grad.abs().sum() > 1e-12]
+    # One channel has nothing before it to look at, and a reflection of one axis has no angle.
+    assert without == (["reflections", "autoregressive.first"] if x.shape[flow.axis] == 1 else [])
+
+
+def test_a_sylvester_layer_says_when_its_norm_or_its_inverse_is_out_of_reach():
+    flow = convolutional_sylvester(1, (3,), seeded(6))
+    with pytest.raises(DivergedError, match="after 64 sweeps"):
+        flow.inverse(normal(1, 1, 4), tolerance=-1.0)
+    with torch.no_grad():
+        flow.mixing.linear.kernel.fill_(LARGEST)
+    with pytest.raises(NormTooLargeError, match="Scale the map down"):
+        flow(normal(1, 1, 4))
+    with pytest.raises(NormTooLargeError):
+        flow.inverse(normal(1, 1, 4))
+    with pytest.raises(ShapeError, match="odd numbers"):
+        convolutional_sylvester(1, (2,), seeded(6))
 
 
 def test_reflections_are_orthogonal():
@@ -192,11 +280,13 @@ def batch_of(order=None, copies=1):
 
 @pytest.fixture(scope="module")
 def density():
-    torch.manual_seed(3)
-    model = NodeDensity(CONFIG).double()
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model = NodeDensity(CONFIG).double()
+    source = torch.Generator().manual_seed(9)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(0.3 * torch.randn(parameter.shape, generator=SOURCE))
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=source))
     return model.requires_grad_(False)
 
 
@@ -242,13 +332,13 @@ def test_leave_one_out_densities_integrate_to_one_and_are_the_joint_over_the_res
     for atom in (1, 3):
         spread = float(exact.high[atom] - exact.low[atom])
         grid = (
-            torch.linspace(0, 1, 601, dtype=torch.float64) * 16 * spread + exact.expected[atom] - 8 * spread
+            torch.linspace(0, 1, 2401, dtype=torch.float64) * 16 * spread + exact.expected[atom] - 8 * spread
         )
         values = x.repeat(len(grid), 1)
         values[:, atom] = grid
         given = density.given(batch)
-        joint = torch.stack([given.log_prob(v)[0] for v in values[::300]])
-        many = found.log_prob_of_many(values[::300])
+        joint = torch.stack([given.log_prob(v)[0] for v in values[::1200]])
+        many = found.log_prob_of_many(values[::1200])
         assert torch.allclose(joint, many, atol=1e-9)
         total = torch.trapezoid(found.log_prob_of_many(values).exp(), grid)
         expected = density.log_prob(batch, x)[0] - total.log()
@@ -288,8 +378,9 @@ def test_completions_keep_what_is_given_and_have_the_conditional_moments(density
 
 
 def test_gradients_reach_every_parameter_of_the_density():
-    torch.manual_seed(0)
-    model = NodeDensity(CONFIG)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = NodeDensity(CONFIG)
     batch = batch_of(copies=2)
     batch.charges = 0.1 * torch.randn(10, generator=SOURCE)
     model.loss(batch, options={}, generator=torch.Generator().manual_seed(0))["loss"].sum().backward()
