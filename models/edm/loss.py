@@ -16,19 +16,24 @@ from models.core.errors import ConfigError
 from models.edm.denoiser import DataDenoiser, NoiseDenoiser, levels
 from models.edm.process import Tabulated
 
+DISTORTED_SHARE = 0.2
+
 
 @dataclass(frozen=True)
 class LossOptions:
     """kind: "denoising", weighted errors, or "bound", the negative bound in nats (noise prediction only).
 
     Of denoising: type_weight, weight of the elements' loss beside the positions'. spread: standard deviation of
-    log s is spread / 8 of the log range, around its middle plus `shift` (data prediction only).
+    log s is spread / 8 of the log range, around its middle plus `shift` (data prediction only). distortion: one atom
+    in five is moved by so much noise more, as a multiple of s, that the network is not told of; a sampler's own
+    estimates are off in the same way.
     """
 
     kind: Literal["denoising", "bound"] = "denoising"
     type_weight: float = 0.5
     spread: float = 1.2
     shift: float = 0.0
+    distortion: float = 0.0
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -39,6 +44,8 @@ class LossOptions:
             raise ConfigError(f"EDM's loss: unknown settings {unknown}; known are {known}.")
         if values.get("kind", "denoising") not in ("denoising", "bound"):
             raise ConfigError(f"EDM's loss: kind is {values['kind']!r}; choose 'denoising' or 'bound'.")
+        if float(values.get("distortion", 0.0)) < 0:
+            raise ConfigError(f"EDM's loss: distortion is {values['distortion']}, but must not be negative.")
         return cls(**values)
 
 
@@ -58,6 +65,13 @@ def draw_levels(
         quantile.clamp(1e-6, 1 - 1e-6)
     )
     return log_level.exp().clamp(process.minimum, process.maximum)
+
+
+def distort(noise: Tensor, size: float, source: torch.Generator) -> Tensor:
+    """Noise `[b, n, 3]` (centered) with `size` times as much again at one atom in five, centered."""
+    chosen = torch.rand(noise.shape[:2], generator=source) < DISTORTED_SHARE
+    more = size * torch.randn(noise.shape, generator=source) * chosen[..., None]
+    return remove_mean(noise + more.to(noise.device))
 
 
 def denoising_loss(
@@ -80,6 +94,8 @@ def denoising_loss(
     s = levels(level)
     noise_x = remove_mean(torch.randn(b, n, 3, generator=generator)).to(x.device)
     noise_h = torch.randn(b, n, features.channels, generator=generator).to(x.device)
+    if options.distortion:
+        noise_x = distort(noise_x, options.distortion, generator)
     estimate = denoiser(x + s * noise_x, h + s * noise_h, level)
     position = ((estimate.x - x).square().sum(-1).mean(-1)) * denoiser.weight(level)
     if estimate.logits is None:

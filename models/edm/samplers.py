@@ -35,10 +35,16 @@ class Sampler(Protocol):
         """One network call: move every lane one stage on."""
 
 
-def falling_levels(denoiser: Denoiser, count: int) -> Tensor:
-    """`count` levels from the process's first to its minimum, evenly spaced in log s, then zero."""
+def falling_levels(denoiser: Denoiser, count: int, churn: float) -> Tensor:
+    """`count` levels from the process's first to its minimum, then zero, for steps that raise the noise by churn.
+
+    The network is called at 1 + churn times a level, and it is those calls that must not be wasted: they fall evenly
+    in log s from the first level on, so the second level already lies the churn lower.
+    """
     process = denoiser.process
-    falling = torch.linspace(math.log(process.first), math.log(process.minimum), count, dtype=STATE).exp()
+    highest = max(process.first / (1 + churn), process.minimum)
+    falling = torch.linspace(math.log(highest), math.log(process.minimum), count, dtype=STATE).exp()
+    falling[0] = process.first
     return torch.cat([falling, falling.new_zeros(1)])
 
 
@@ -67,7 +73,7 @@ class Stochastic:
         self.steps, self.churn = steps, churn
 
     def grid(self, denoiser: Denoiser) -> Tensor:
-        return falling_levels(denoiser, self.steps)
+        return falling_levels(denoiser, self.steps, self.churn)
 
     def calls(self) -> int:
         return self.steps
@@ -87,7 +93,7 @@ class Heun:
         self.levels, self.churn = (steps + 1) // 2, churn
 
     def grid(self, denoiser: Denoiser) -> Tensor:
-        return falling_levels(denoiser, self.levels)
+        return falling_levels(denoiser, self.levels, self.churn)
 
     def calls(self) -> int:
         return 2 * self.levels - 1

@@ -18,6 +18,7 @@ from models.training.evaluations import finished
 from models.training.loop import Run
 from models.training.loop import train as run_training
 from models.training.recipe import Recipe, load_recipe
+from models.training.start import begin_from
 from models.training.watch import SampleWatch
 from models.weights.files import family_class, save_model
 
@@ -43,6 +44,11 @@ def train(
         float, typer.Option(help="Draw samples every so many minutes and log their quality; 0 for never.")
     ] = 15.0,
     threads: Annotated[int, typer.Option(help="Threads of each process.")] = 1,
+    start: Annotated[
+        str | None,
+        typer.Option(help="Begin from the weights of this model (its id, or its card) instead of random ones."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Order of data and noise, instead of the recipe's.")] = None,
 ) -> None:
     """Train a model; `torchrun --nproc-per-node 2 -m models.training.command RECIPE` uses two processes."""
     torch.set_num_threads(threads)
@@ -54,11 +60,14 @@ def train(
         chosen = replace(chosen, molecules=molecules)
     if cooldown is not None:
         chosen = replace(chosen, optimizer=replace(chosen.optimizer, cooldown=cooldown))
+    if seed is not None:
+        chosen = replace(chosen, seed=seed)
     folder = out or Path("runs") / chosen.name
     molecules_to_learn = training_data(chosen.data, "train")
     torch.manual_seed(chosen.seed)  # initial weights only; all other randomness has generators of its own
     build: Any = family_class(chosen.family)
     model = build(build.config_for(chosen.model, molecules_to_learn))
+    started = begin_from(model, start) if start else None
     run = Run(folder, (time_limit or float("inf")) * 60, resume=resume)
     if isinstance(model, greedy.Greedy):
         progress = greedy.train(chosen, model, molecules_to_learn, training_data(chosen.data, "valid"), run)
@@ -69,6 +78,8 @@ def train(
         progress = run_training(chosen, model, molecules_to_learn, run, after_checkpoint=watch)
     if not dist.is_initialized() or dist.get_rank() == 0:
         card = new_card(chosen, model, molecules_to_learn, progress)
+        if started:
+            card["training"]["start"] = started
         save_model(model, card | finished(chosen.family, model, chosen.data), folder)
         typer.echo(
             f"{progress.molecules} molecules in {progress.seconds:.0f} s; weights and card are in {folder}"
