@@ -11,7 +11,7 @@ import torch
 from models.ardm.likelihood import ORDERS, score
 from models.ardm.model import ARDM
 from models.ardm.policy import best_policy, even_policy, losses_for, monotone, policy_cost, policy_for
-from models.ardm.sampling import fill, gap_lengths, opened, sample
+from models.ardm.sampling import fill, sample
 from models.core.errors import ConfigError
 from models.training.data.strings import StringBatch
 
@@ -125,19 +125,6 @@ def test_a_budget_bounds_the_network_calls_and_full_budget_fills_one_place_a_cal
         drawn = sample(model, list(range(8)), bounds=(12, 12), steps=steps)
         assert {one.calls for one in drawn} == {most}
         assert all(len(one.tokens) == 12 and max(one.tokens) < 3 for one in drawn)
-
-
-def test_gaps_get_every_division_alike_often():
-    """Three gaps of 0 to 2 tokens that hold 2 in all have 6 divisions; chi-square with 5 degrees of freedom at one
-    false alarm in 100,000 (threshold 30.9)."""
-    model = tiny(7)
-    found = [tuple(gap_lengths(model, 0, 3, (0, 2), seed)) for seed in range(6000)]
-    two = [lengths for lengths in found if sum(lengths) == 2]
-    kinds = sorted(set(two))
-    assert len(kinds) == 6 and all(max(lengths) <= 2 for lengths in found)
-    expected = len(two) / 6
-    assert sum((two.count(kind) - expected) ** 2 / expected for kind in kinds) < 30.9
-    assert opened([0, 9, 1, 9], 9, 3, (2, 1)) == [0, 3, 3, 1, 3]
 
 
 def test_the_policy_of_the_published_example_costs_what_was_published():

@@ -17,9 +17,7 @@ from models.multinomial.process import log_one_hot
 from models.multinomial.repair import Effort, candidates, repair
 from models.multinomial.sampling import Start, strides, walk
 from models.strings.edits import distance, drop_unmatched, faults, single_edits, swaps
-from models.strings.lengths import Lengths
-from models.strings.templates import Template
-from models.strings.tokens import TokenError, Vocabulary, smiles_tokens
+from models.strings.tokens import smiles_tokens
 
 TOKENS = ["C", "O", "(", ")", "1", "="]
 CONFIG = {
@@ -171,7 +169,7 @@ def test_a_gradient_reaches_every_parameter() -> None:
     assert float(log_one_hot(tokens, 6).exp().sum()) == tokens.numel()
 
 
-# --- edits, templates, repair -------------------------------------------------------------------------------------
+# --- edits, repair -----------------------------------------------------------------------------------------------
 
 
 def test_single_edits_are_all_strings_at_distance_one_and_no_other() -> None:
@@ -196,26 +194,6 @@ def test_faults_are_counted(text: str, count: int) -> None:
 def test_dropping_what_has_no_partner_is_the_plain_repair() -> None:
     assert "".join(drop_unmatched(smiles_tokens("CC(C(C)O1)C)N2"))) == "CC(C(C)O)CN"
     assert "".join(drop_unmatched(smiles_tokens("CC(C)O"))) == "CC(C)O"
-
-
-def test_gaps_of_a_template_are_filled_by_how_usual_the_whole_length_is() -> None:
-    vocabulary, lengths = Vocabulary(TOKENS), Lengths({4: 90, 6: 10}, 12)
-    template = Template.parse("C{1-3}O?", vocabulary, 12)
-    assert template.gaps == ((1, 3), (1, 1)) and template.shortest == 4
-    sizes = [len(template.fill(lengths, torch.Generator().manual_seed(k)).tokens) for k in range(400)]
-    share = [sizes.count(n) / 400 for n in (4, 5, 6)]
-    assert abs(share[0] - 90.5 / 101.5) < 0.07 and share[1] < 0.03  # four standard errors
-    one = template.fill(lengths, torch.Generator().manual_seed(0))
-    assert one.fixed[0] and not one.fixed[1] and not one.fixed[-1] and one.tokens[0] == 0
-    for wrong, code in (
-        ("CCO", "bad-token"),
-        ("C{3-1}", "bad-token"),
-        ("X?", "unknown-token"),
-        ("C{20}", "too-long"),
-    ):
-        with pytest.raises(TokenError) as found:
-            Template.parse(wrong, vocabulary, 12)
-        assert found.value.code == code
 
 
 def sound(texts: list[str]) -> list[bool]:

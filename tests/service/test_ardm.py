@@ -86,7 +86,7 @@ def test_a_score_tells_bits_with_an_error_and_every_token_s_surprisal(strings):
 
 
 def test_completions_keep_what_was_given_and_say_their_probability(strings):
-    body = {"templates": ["c1cc(*)ccc1", "CC?C"], "n_completions": 5, "gap_tokens": [2, 4], "seed": 3}
+    body = {"templates": ["c1cc([*:1])ccc1", "CC?C"], "n_completions": 5, "gap_tokens": [2, 4], "seed": 3}
     _, rows = done(strings, "infill", body)
     assert len(rows) == 10
     for row in rows[:5]:

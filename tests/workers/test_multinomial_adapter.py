@@ -85,13 +85,17 @@ def test_a_score_is_a_bound_with_its_tokens_and_strange_strings_say_why(run):
 
 
 def test_an_infilled_string_has_all_that_the_template_fixes(run):
-    rows = run(InfillRequest(template="CC(=O)N{2-4}c1?", steps=5), [Item(k, 2) for k in range(8)], "infill")
-    for row in rows:
+    request = InfillRequest(templates=["CC(=O)N{2-4}c1?", "C*"], n_completions=8, gap_tokens=(3, 6), steps=5)
+    rows = run(request, [Item(k, 2) for k in range(16)], "infill")
+    for row in rows[:8]:
         assert row["string"].startswith("CC(=O)N") and row["string"][:-1].endswith("c1")
         assert 7 + 2 + 2 + 1 <= row["n_tokens"] <= 7 + 4 + 2 + 1
-    assert len({row["string"] for row in rows}) > 4
+        gap, end = row["filled"].split(".")
+        assert row["string"] == f"CC(=O)N{gap}c1{end}" and row["template_number"] == 0
+    assert len({row["string"] for row in rows[:8]}) > 4
+    assert all(row["template"] == "C*" and row["string"] == "C" + row["filled"] for row in rows[8:])
     with pytest.raises(Validation, match="gap"):
-        run(InfillRequest(template="CCO"), [Item(0, 1)], "infill")
+        run(InfillRequest(templates=["CCO"]), [Item(0, 1)], "infill")
 
 
 def test_broken_strings_are_repaired_by_few_edits_and_valid_ones_are_left(run):
@@ -117,9 +121,10 @@ def test_variants_tell_how_alike_they_are_and_never_repeat_the_molecule(run):
 
 
 def test_more_steps_than_the_model_has_are_pointed_at(string_card):
-    for request in (SampleRequest(steps=11), InfillRequest(template="C?", steps=11)):
+    for request in (SampleRequest(steps=11), InfillRequest(templates=["C?"], steps=11)):
         with pytest.raises(Validation, match="10 steps") as found:
             request.check_model(string_card, Settings())
         assert found.value.extensions["errors"][0]["pointer"] == "/steps"
-    with pytest.raises(Validation, match="template"):
-        InfillRequest(template="C?", steps=5, n_tokens=7).check_model(string_card, Settings())
+    with pytest.raises(Validation, match="'X'") as found:
+        InfillRequest(templates=["C?", "CX?"], steps=5).check_model(string_card, Settings())
+    assert found.value.extensions["errors"][0]["pointer"] == "/templates/1"

@@ -14,8 +14,7 @@ from models.ardm.codec import Codec
 from models.ardm.container import Library, LibraryError
 from models.ardm.likelihood import StringScore, score
 from models.ardm.model import ARDM
-from models.ardm.sampling import Filled, StoppedError, fill, gap_lengths, opened
-from models.core.errors import ConfigError
+from models.ardm.sampling import StoppedError, fill
 from models.core.random import molecule_seed
 from models.strings.lengths import by_length
 from models.strings.tokens import TokenError
@@ -23,8 +22,10 @@ from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
 from workers.adapters.molecules import failure_data, lost_row, reasons_data
 from workers.adapters.strings import (
     Written,
+    infilled_data,
     judge_all,
     load_strings,
+    openings,
     read_strings,
     string_data,
     token_failure,
@@ -32,8 +33,6 @@ from workers.adapters.strings import (
 from workers.cards import Card
 from workers.problems import Validation
 from workers.schemas.ardm import (
-    GAP,
-    PLACE,
     CompressRequest,
     DecompressRequest,
     InfillRequest,
@@ -92,21 +91,10 @@ class Adapter:
     def _draw(
         self, work: Work, request: SampleRequest | InfillRequest, progress: Progress, cancelled: Cancelled
     ) -> Iterator[tuple[Item, Any]]:
-        model = self.model
-        seeds = [molecule_seed(item.seed, item.index) for item in work.items]
-        templates: list[list[int]] = []
-        kept: list[int] = []
-        for number, (item, seed) in enumerate(zip(work.items, seeds, strict=True)):
-            if isinstance(request, InfillRequest):
-                try:
-                    templates.append(self._opened(request, item, seed))
-                except ConfigError as error:
-                    yield item, Failure.because("too-long", str(error))
-                    continue
-            else:
-                (n,) = model.lengths.draw([seed], *(request.length_bounds or (1, None)))
-                templates.append([model.mask] * n)
-            kept.append(number)
+        model, items = self.model, work.items
+        seeds = [molecule_seed(item.seed, item.index) for item in items]
+        given = openings(request, items, model.vocabulary, model.lengths)
+        templates = [one.masked(model.mask) for one in given]
         most = request.steps or model.longest
         groups = by_length([len(template) for template in templates], BATCH)
         total = sum(max(min(templates[k].count(model.mask), most) for k in group) for group in groups)
@@ -119,53 +107,24 @@ class Adapter:
 
         try:
             found = fill(
-                model, templates, [seeds[k] for k in kept], steps=request.steps, even=request.policy == "even",
+                model, templates, seeds, steps=request.steps, even=request.policy == "even",
                 temperature=request.temperature, most=BATCH, progress=step, stopped=cancelled,
             )  # fmt: skip
         except StoppedError:
             return
         texts = [model.vocabulary.decode(one.tokens) for one in found]
         reports = judge_all(self._guard, texts)
-        for number, template, one, text, report in zip(kept, templates, found, texts, reports, strict=True):
-            item = work.items[number]
-            filters = request.effective_filters if isinstance(request, SampleRequest) else request.filters
-            data = string_data(text, report, filters) | {"seed": item.seed, "calls": one.calls}
-            yield item, data | self._drawn(request, item, template, one)
-
-    def _opened(self, request: InfillRequest, item: Item, seed: int) -> list[int]:
-        gap, place = self.model.mask + 1, self.model.mask
-        ids = self.model.vocabulary.encode(
-            request.templates[item.index // request.n_completions], extra={GAP: gap, PLACE: place}
-        )
-        gaps = ids.count(gap)
-        lengths = gap_lengths(self.model, len(ids) - gaps, gaps, request.gap_tokens, seed)
-        return opened(ids, gap, place, lengths)
-
-    def _drawn(
-        self, request: SampleRequest | InfillRequest, item: Item, template: list[int], one: Filled
-    ) -> dict[str, Any]:
-        """What the model says of a string that it drew."""
-        model, n = self.model, len(template)
-        length = model.lengths.log_prob(n) if isinstance(request, SampleRequest) else 0.0
-        data: dict[str, Any] = {
-            "n_tokens": n, "log_likelihood": one.log_prob + length, "kind": "one_order",
-            "bits": -(one.log_prob + length) / math.log(2), "standard_error": None,
-        }  # fmt: skip
-        if isinstance(request, InfillRequest):
-            places = [k for k, token in enumerate(template) if token == model.mask]
-            parts: list[str] = []
-            for before, k in zip([-2, *places], places, strict=False):
-                token = model.vocabulary.tokens[one.tokens[k]]
-                if k == before + 1:
-                    parts[-1] += token
-                else:
-                    parts.append(token)
-            data |= {
-                "template": request.templates[item.index // request.n_completions],
-                "template_number": item.index // request.n_completions,
-                "filled": ".".join(parts), "filled_places": places, "probability": math.exp(one.log_prob),
+        for item, opened, one, text, report in zip(items, given, found, texts, reports, strict=True):
+            n = len(one.tokens)
+            value = one.log_prob + (model.lengths.log_prob(n) if isinstance(request, SampleRequest) else 0.0)
+            data = string_data(text, report, request.effective_filters) | {
+                "seed": item.seed, "calls": one.calls, "n_tokens": n, "kind": "one_order",
+                "log_likelihood": value, "bits": -value / math.log(2), "standard_error": None,
             }  # fmt: skip
-        return data
+            if isinstance(request, InfillRequest):
+                data |= infilled_data(request, item, model.vocabulary, opened, one.tokens)
+                data["probability"] = math.exp(one.log_prob)
+            yield item, data
 
     # --- score ----------------------------------------------------------------------------------------------
 

@@ -11,20 +11,21 @@ from chemistry.guard import Guard
 from chemistry.reasons import Failure
 from chemistry.smiles import SmilesReport
 from models.core.errors import ConfigError
-from models.core.random import generator, molecule_seed
+from models.core.random import molecule_seed
 from models.multinomial.bound import StringScore, score
 from models.multinomial.model import MultinomialDiffusion
 from models.multinomial.repair import Effort, Repair, repair
 from models.multinomial.sampling import Start, walk
-from models.strings.templates import Template
 from models.strings.tokens import TokenError
 from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
 from workers.adapters.molecules import failure_data, lost_row
 from workers.adapters.string_edits import Variant, alike_all, readable
 from workers.adapters.strings import (
     Written,
+    infilled_data,
     judge_all,
     load_strings,
+    openings,
     read_strings,
     string_data,
     token_failure,
@@ -62,21 +63,9 @@ class Adapter:
 
     def decode(self, capability: str, request: JobRequest, items: Sequence[Item]) -> Work:
         """Where every string of a sample or a template starts; given molecules are read later, in children."""
-        seeds = [molecule_seed(item.seed, item.index) for item in items]
-        if isinstance(request, InfillRequest):
-            try:
-                template = Template.parse(request.template, self.model.vocabulary, self.model.longest)
-            except TokenError as error:
-                raise Validation(
-                    str(error), errors=[{"pointer": "/template", "detail": str(error)}]
-                ) from error
-            filled = [template.fill(self.model.lengths, generator(seed, "gaps")) for seed in seeds]
-            starts = [Start(seed, one.tokens, one.fixed) for seed, one in zip(seeds, filled, strict=True)]
-            return Work(capability, request, tuple(items), starts)
-        if isinstance(request, SampleRequest):
-            lengths = self.model.lengths.draw(seeds, *(request.length_bounds or (1, None)))
-            starts = [Start.empty(seed, n) for seed, n in zip(seeds, lengths, strict=True)]
-            return Work(capability, request, tuple(items), starts)
+        if isinstance(request, SampleRequest | InfillRequest):
+            content = openings(request, items, self.model.vocabulary, self.model.lengths)
+            return Work(capability, request, tuple(items), content)
         return Work(capability, request, tuple(items))
 
     def run(self, work: Work, progress: Progress, cancelled: Cancelled) -> Iterator[Outcome]:
@@ -95,10 +84,11 @@ class Adapter:
         if isinstance(value, Failure):
             return Row(index, failure_data(value))
         if isinstance(request, SampleRequest | InfillRequest):
-            text, report = value
+            opened, ids, text, report = value
             data = string_data(text, report, request.effective_filters)
-            n_tokens = len(self.model.vocabulary.encode(text))
-            return Row(index, data | {"n_tokens": n_tokens, "seed": outcome.item.seed})
+            if isinstance(request, InfillRequest):
+                data |= infilled_data(request, outcome.item, self.model.vocabulary, opened, ids)
+            return Row(index, data | {"n_tokens": len(ids), "seed": outcome.item.seed})
         return Row(index, value | {"seed": outcome.item.seed})
 
     def lost(self, item: Item, code: str, message: str) -> Row:
@@ -119,15 +109,22 @@ class Adapter:
             done += count
             progress(StepProgress(min(done, total), total))
 
+        starts = [
+            Start(molecule_seed(item.seed, item.index), one.tokens, tuple(not out for out in one.hidden))
+            for item, one in zip(work.items, work.content, strict=True)
+        ]
         made = walk(
-            self.model, work.content, request.steps, temperature=request.temperature, cancelled=cancelled,
+            self.model, starts, request.steps, temperature=request.temperature, cancelled=cancelled,
             stepped=stepped,
         )  # fmt: skip
-        whole = [(item, ids) for item, ids in zip(work.items, made, strict=True) if ids is not None]
-        texts = [self.model.vocabulary.decode(ids) for _, ids in whole]
-        reports = judge_all(self._guard, texts)
-        for (item, _), text, report in zip(whole, texts, reports, strict=True):
-            yield Outcome(item, request, work.capability, (text, report))
+        whole = [
+            (item, one, ids, self.model.vocabulary.decode(ids))
+            for item, one, ids in zip(work.items, work.content, made, strict=True)
+            if ids is not None
+        ]
+        reports = judge_all(self._guard, [text for *_, text in whole])
+        for (item, one, ids, text), report in zip(whole, reports, strict=True):
+            yield Outcome(item, request, work.capability, (one, ids, text, report))
 
     # --- given strings -----------------------------------------------------------------------------------
 

@@ -12,13 +12,17 @@ from chemistry.reasons import Failure
 from chemistry.smiles import SmilesReport, canonical_smiles, judge_smiles
 from models.core.errors import CheckpointError, ConfigError
 from models.core.precision import fast_cpu_arithmetic
-from models.strings.tokens import TokenError
+from models.core.random import molecule_seed
+from models.strings.lengths import Lengths
+from models.strings.templates import Opened
+from models.strings.tokens import TokenError, Vocabulary
 from models.weights import load_model
 from workers.adapters.base import Item
 from workers.adapters.molecules import Record, guarded, read_record, reasons_data
 from workers.cards import Card
 from workers.problems import ModelUnavailable
 from workers.schemas.generation import CandidateFilters
+from workers.schemas.strings import StringInfillRequest, StringSampleRequest
 
 JUDGED = 32
 """Strings that one guarded call judges; when it dies they are judged one by one."""
@@ -125,6 +129,38 @@ def string_data(
     wanted = {} if filters is None else filters.model_dump(include={"valid", "connected"})
     found["passed"] = all(bool(found[name]) for name, needed in wanted.items() if needed)
     return {"string": text, **found}
+
+
+def openings(
+    request: StringSampleRequest | StringInfillRequest,
+    items: Sequence[Item],
+    vocabulary: Vocabulary,
+    lengths: Lengths,
+) -> list[Opened]:
+    """What every string starts from: its template with gaps of chosen lengths, or nothing but a length. Raises
+    Validation for templates that cannot be completed.
+    """
+    seeds = [molecule_seed(item.seed, item.index) for item in items]
+    if isinstance(request, StringInfillRequest):
+        parsed = request.parsed(vocabulary, lengths.longest)
+        return [
+            parsed[request.number(item.index)].open(lengths, seed)
+            for item, seed in zip(items, seeds, strict=True)
+        ]
+    sizes = lengths.draw(seeds, *(request.length_bounds or (1, None)))
+    return [Opened((0,) * n, (range(n),)) for n in sizes]
+
+
+def infilled_data(
+    request: StringInfillRequest, item: Item, vocabulary: Vocabulary, opened: Opened, tokens: Sequence[int]
+) -> dict[str, Any]:
+    """The columns of a completion: its template, and what was put into every gap, "." between them."""
+    number = request.number(item.index)
+    return {
+        "template": request.templates[number], "template_number": number,
+        "filled": ".".join(vocabulary.decode(tokens[k] for k in gap) for gap in opened.gaps),
+        "filled_places": [k for gap in opened.gaps for k in gap],
+    }  # fmt: skip
 
 
 def token_failure(error: TokenError, title: str = "") -> Failure:

@@ -8,40 +8,28 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from models.ardm.container import Block, Library, LibraryError, check_model, joined, read, write
-from models.strings.tokens import TokenError, Vocabulary, smiles_tokens
 from workers.problems import Validation
 from workers.schemas.base import JobRequest, Limits, Table
-from workers.schemas.generation import CandidateFilters
 from workers.schemas.strings import (
     STRING_SCORES,
     STRINGS,
+    StringInfillRequest,
     StringRequest,
     StringSampleRequest,
     Texts,
-    longest_of,
 )
 
 if TYPE_CHECKING:
     from workers.cards import Card
 
-GAP, PLACE = "*", "?"
 PRODUCT = "library.eqm"
 Order = Literal["left-to-right", "right-to-left", "random"]
-Template = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"^\S+$")]
 
 COMPRESSED = Table("molecules.csv", ("index", "title", "string", "n_tokens", "bits", "raw", "reasons"))
 DECOMPRESSED = Table("molecules.csv", ("index", "number", "title", "string", "reasons"))
-INFILLED = Table(
-    "molecules.csv",
-    (
-        "index", "accepted", "template", "smiles", "string", "filled", "probability", "log_likelihood", "valid",
-        "connected", "reasons",
-    ),
-)  # fmt: skip
-
 
 Steps = Annotated[
     int | None,
@@ -91,65 +79,17 @@ class ScoreRequest(StringRequest):
         return 40 * (self.draws if self.order == "random" else 1)
 
 
-class InfillRequest(JobRequest):
-    """Complete molecules of which parts are given: decorate scaffolds, link fragments, list R-groups.
-
-    In a template `?` is one unknown token and `*` a gap of several; all else is kept. Every completion says its
-    probability given the template, the length and the order in which it was drawn.
+class InfillRequest(StringInfillRequest):
+    __doc__ = f"""{StringInfillRequest.__doc__}
+    Every completion says its probability given the template, the length and the order in which it was drawn.
     """
 
-    texts: ClassVar[Texts] = ("smi",)
-    tables: ClassVar[tuple[Table, ...]] = (INFILLED,)
-
-    templates: list[Template] = Field(min_length=1, max_length=1000)
-    n_completions: int = Field(default=8, ge=1, le=1000, description="Completions of each template.")
-    gap_tokens: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1, le=1000)]] = Field(
-        default=(1, 20), description="Tokens that a gap holds at least and at most."
-    )
     steps: Steps
     policy: Policy
     temperature: Temperature
-    filters: CandidateFilters = CandidateFilters()
-
-    def item_count(self) -> int:
-        return len(self.templates) * self.n_completions
 
     def evaluations_per_item(self) -> int:
         return self.steps or 20
-
-    @property
-    def unique_only(self) -> bool:
-        return self.filters.unique
-
-    def check_model(self, card: Card, limits: Limits) -> None:  # noqa: ARG002
-        errors = []
-        vocabulary, longest = Vocabulary(card.config["tokens"]), longest_of(card)
-        for number, template in enumerate(self.templates):
-            fault = self._fault(template, vocabulary, longest)
-            if fault:
-                errors.append({"pointer": f"/templates/{number}", "detail": fault})
-        if errors:
-            raise Validation(
-                f"template {self.templates[int(errors[0]['pointer'].rsplit('/')[-1])]!r}: {errors[0]['detail']}",
-                errors=errors,
-            )
-
-    def _fault(self, template: str, vocabulary: Vocabulary, longest: int) -> str | None:
-        try:
-            tokens = smiles_tokens(template)
-            ids = vocabulary.encode(template, extra={GAP: -1, PLACE: -2})
-        except TokenError as error:
-            return str(error)
-        gaps = ids.count(-1)
-        if not gaps and -2 not in ids:
-            return f"nothing is unknown: write {GAP} for a gap of several tokens, {PLACE} for one token"
-        low, high = self.gap_tokens
-        if low > high:
-            return f"gap_tokens are {low} to {high}: the least is more than the most"
-        least = len(tokens) + gaps * (low - 1)
-        if least > longest:
-            return f"with its gaps it has at least {least} tokens; the model knows up to {longest}"
-        return None
 
 
 class CompressRequest(StringRequest):

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from workers.problems import Validation
 from workers.schemas.base import InputRequest, JobRequest, Limits, Table
-from workers.schemas.strings import STRING_SCORES, STRINGS, StringRequest, StringSampleRequest, Texts
+from workers.schemas.strings import (
+    STRING_SCORES,
+    STRINGS,
+    StringInfillRequest,
+    StringRequest,
+    StringSampleRequest,
+    Texts,
+)
 
 if TYPE_CHECKING:
     from workers.cards import Card
@@ -72,14 +79,9 @@ class ScoreRequest(StringRequest):
         return 100 * self.draws
 
 
-class InfillRequest(StringSampleRequest):
-    """Complete a SMILES with gaps: scaffold decoration, linkers, R-groups.
+class InfillRequest(StringInfillRequest):
+    __doc__ = StringInfillRequest.__doc__
 
-    In `template`, `?` is one unknown token, `{3}` three of them and `{2-6}` two to six, chosen by how usual the
-    whole length is. Everything else stays as it is. `n_tokens` does not apply.
-    """
-
-    template: Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"^\S+$")]
     steps: int = Field(default=50, ge=1, le=10_000, description=STEPS_TEXT)
     temperature: float = Field(default=1.0, gt=0, le=5)
 
@@ -89,11 +91,6 @@ class InfillRequest(StringSampleRequest):
     def check_model(self, card: Card, limits: Limits) -> None:
         super().check_model(card, limits)
         check_steps(self.steps, card)
-        if self.n_tokens is not None:
-            raise Validation(
-                "the template says how long the string is",
-                errors=[{"pointer": "/n_tokens", "detail": "leave it out and give gaps such as {2-6}"}],
-            )
 
 
 class RepairRequest(InputRequest):
