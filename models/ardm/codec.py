@@ -39,7 +39,8 @@ class Codec:
         """The places told at each network call."""
         if n not in self._plans:
             place = order_ranks(n, self.order, generator(0, f"codec {n}")).argsort()
-            policy = policy_for(n, self.steps or None, self.model.config.get("difficulty", ()))
+            nats = [part["nats"] for part in self.model.config.get("difficulty", ())]
+            policy = policy_for(n, self.steps or None, nats[0] if nats else ())
             self._plans[n] = list(torch.split(place, policy))
         return self._plans[n]
 

@@ -89,12 +89,16 @@ class IntegerBlock:
 
 
 class IntegerTwin:
-    """An ARDM's network in integers, on the CPU. Raises ConfigError when the network is too wide for exact sums."""
+    """An ARDM's network in integers, on the CPU. Raises ConfigError for a model with a hierarchy, and for a network
+    that is too wide for exact sums.
+    """
 
     def __init__(self, model: ARDM) -> None:
         network = model.network
         if network.config.times or network.config.causal:
             raise ConfigError("only a network without times and without a causal mask has an integer twin.")
+        if model.hierarchy.stages > 1:
+            raise ConfigError("a model with a hierarchy has no integer twin, so it cannot compress.")
         self.model, self.network = model, network
         self.enter = IntegerLinear(network.enter)
         self.blocks = [IntegerBlock(block, model.longest) for block in network.blocks]  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """How likely strings are: the bound over random orders, or the exact density of one order.
 
-All n conditionals of one order are given by one batch, because the string is known.
+All n conditionals of one order are given by one batch, because the string is known. With a hierarchy, every stage is
+told in such an order, and the log-probabilities of the stages add up.
 """
 
 from __future__ import annotations
@@ -54,29 +55,38 @@ def score(
     stopped: Callable[[], bool] = lambda: False,
 ) -> StringScore:
     """One string of 1..longest tokens under `draws` orders, each exact: log p(n) + sum_t log p(x_s(t) | x_s(<t))."""
-    tokens = torch.tensor([list(ids)])
+    tokens = torch.tensor([list(ids)], device=model.device)
     n = tokens.shape[1]
     log_length = model.lengths.log_prob(n)
     if model.order == "left-to-right":
-        told = model.next_log_predictions(tokens.to(model.device)).double().cpu()
-        values = told.gather(-1, tokens[..., None])[..., 0]
+        values = model.next_log_predictions(tokens).gather(-1, tokens[..., None])[..., 0].double().cpu()
         return _summary(values, log_length, "exact")
-    source = generator(seed, "score")
+    source, stages = generator(seed, "score"), range(model.hierarchy.stages)
     draws = draws if order == "random" else 1
     rows = []
     for _ in range(draws):
         if stopped():
             break
-        rank = order_ranks(n, order, source)
-        hidden = (
-            rank[None, :] >= torch.arange(n)[:, None]
-        )  # before step t the places of rank t and more are hidden
-        told = model.log_predictions(tokens.expand(n, n).to(model.device), hidden.to(model.device))
-        place = rank.argsort()
-        value = told.double().cpu()[torch.arange(n), place, tokens[0, place]]
-        rows.append(torch.zeros(n, dtype=torch.float64).index_copy_(0, place, value))
+        parts = [_stage(model, tokens, order_ranks(n, order, source), k) for k in stages]
+        rows.append(torch.stack(parts).sum(0))
     kind = "lower_bound" if order == "random" else "exact"
     return _summary(torch.stack(rows), log_length, kind)
+
+
+def _stage(model: ARDM, tokens: Tensor, rank: Tensor, stage: int) -> Tensor:
+    """log-probability of what a stage tells of every place of one string `[1, n]` in the order of `rank`, `[n]`."""
+    unknown = (model.hierarchy.at(tokens, stage) != model.hierarchy.at(tokens, stage + 1))[0].cpu()
+    places = rank.argsort()
+    places = places[unknown[places]]
+    out = torch.zeros(tokens.shape[1], dtype=torch.float64)
+    if len(places):
+        turn = torch.full((tokens.shape[1],), -1).index_copy_(0, places, torch.arange(len(places)))
+        hidden = (turn >= torch.arange(len(places))[:, None]).to(
+            model.device
+        )  # before a step, its place and later
+        told = model.log_told(tokens.expand(len(places), -1), hidden, stage).double().cpu()
+        out[places] = told[torch.arange(len(places)), places]
+    return out
 
 
 def _summary(values: Tensor, log_length: float, kind: str) -> StringScore:

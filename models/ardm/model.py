@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.ardm.hierarchy import Hierarchy
 from models.core.errors import ConfigError
 from models.strings.lengths import Lengths
 from models.strings.tokens import Vocabulary
@@ -21,11 +22,11 @@ ORDERS = ("any", "left-to-right")
 
 
 class ARDM(nn.Module):
-    """The network sees a string with some places hidden and predicts the token of every place."""
+    """The network sees what every place shows, hidden or a set of tokens or a token, and predicts its token."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
-        known = {"tokens", "longest", "lengths", "network", "order", "difficulty"}
+        known = {"tokens", "longest", "lengths", "network", "order", "hierarchy", "difficulty"}
         if unknown := sorted(set(config) - known):
             raise ConfigError(f"ardm: the configuration has {', '.join(unknown)}; known are {sorted(known)}.")
         self.config = dict(config)
@@ -37,10 +38,17 @@ class ARDM(nn.Module):
         self.lengths = Lengths(config["lengths"], self.longest)
         self.mask = len(self.vocabulary)
         """The id of a hidden place; for the left-to-right model the start."""
+        self.hierarchy = Hierarchy(self.vocabulary.tokens, str(config.get("hierarchy", "none")))
+        if self.order == "left-to-right" and self.hierarchy.stages > 1:
+            raise ConfigError(
+                "ardm: a left-to-right model has no hierarchy; leave it out or set order to any."
+            )
         size = len(self.vocabulary)
         network = {"causal": self.order == "left-to-right", **config.get("network", {})}
         self.network = Transformer(
-            TransformerConfig.of({"inputs": size + 1, "outputs": size, "longest": self.longest, **network})
+            TransformerConfig.of(
+                {"inputs": self.hierarchy.symbols, "outputs": size, "longest": self.longest, **network}
+            )
         )
 
     @classmethod
@@ -58,10 +66,20 @@ class ARDM(nn.Module):
         """Where the weights are."""
         return self.network.leave.weight.device
 
-    def log_predictions(self, tokens: Tensor, hidden: Tensor) -> Tensor:
-        """log C(x_k | what is seen) at every place, `[b, n, K]`; tokens `[b, n]`, hidden `[b, n]` bool."""
-        logits: Tensor = self.network(tokens.masked_fill(hidden, self.mask))
-        return logits.log_softmax(-1)
+    def log_predictions(self, symbols: Tensor) -> Tensor:
+        """log C(x_k | what all places show) `[b, n, K]` of the tokens that place k may still become, minus infinity
+        of the others; symbols `[b, n]`.
+        """
+        logits: Tensor = self.network(symbols)
+        return logits.masked_fill(~self.hierarchy.members[symbols], -torch.inf).log_softmax(-1)
+
+    def log_told(self, tokens: Tensor, hidden: Tensor, stage: Tensor | int = 0) -> Tensor:
+        """log-probability of what the stage after `stage` (a number or `[b]`) tells of every place, `[b, n]`, when
+        `hidden` ones `[b, n]` have not been told it; 0 where nothing is left to tell.
+        """
+        before, after = self.hierarchy.at(tokens, stage), self.hierarchy.at(tokens, stage + 1)
+        found = self.log_predictions(torch.where(hidden, before, after))
+        return found.masked_fill(~self.hierarchy.members[after], -torch.inf).logsumexp(-1)
 
     def next_log_predictions(self, tokens: Tensor) -> Tensor:
         """log p(x_k | x_<k), `[b, n, K]`, of a left-to-right model."""
@@ -75,19 +93,23 @@ class ARDM(nn.Module):
         options: Mapping[str, Any],  # noqa: ARG002
         generator: torch.Generator,
     ) -> dict[str, Tensor]:
-        """Nats a token `[b]`: one term of the bound, D L_t / D, at one random time and order for each string.
+        """Nats a token `[b]`: one term of the bound at a random stage, time and order for each string.
 
-        Times are spread evenly over the batch with one common offset, which lowers the variance.
+        Stages and times are spread evenly over the batch with one common offset, which lowers the variance.
         """
         tokens = batch.tokens
         b, n = tokens.shape
         if self.order == "left-to-right":
             found = self.next_log_predictions(tokens).gather(-1, tokens[..., None])[..., 0]
             return {"loss": -found.mean(1)}
+        stages = self.hierarchy.stages
         offset = torch.rand((), generator=generator)
-        seen = ((torch.arange(b) / b + offset) % 1 * n).long()[torch.randperm(b, generator=generator)]
-        ranks = torch.rand(b, n, generator=generator).argsort(1).argsort(1)
-        hidden = (ranks >= seen[:, None]).to(tokens.device)
-        found = self.log_predictions(tokens, hidden).gather(-1, tokens[..., None])[..., 0]
-        mean = -(found * hidden).sum(1) / hidden.sum(1)
-        return {"loss": mean}
+        spread = ((torch.arange(b) / b + offset) % 1 * stages)[torch.randperm(b, generator=generator)]
+        stage = spread.long().clamp(max=stages - 1).to(tokens.device)
+        unknown = self.hierarchy.at(tokens, stage) != self.hierarchy.at(tokens, stage + 1)
+        count = unknown.sum(1)
+        seen = (spread.to(tokens.device) % 1 * count).long()
+        ranks = torch.rand(b, n, generator=generator).to(tokens.device).masked_fill(~unknown, 2.0)
+        hidden = unknown & (ranks.argsort(1).argsort(1) >= seen[:, None])
+        found = (self.log_told(tokens, hidden, stage) * hidden).sum(1) / hidden.sum(1).clamp(min=1)
+        return {"loss": -found * count * stages / n}

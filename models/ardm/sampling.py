@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from models.ardm.model import ARDM
-from models.ardm.policy import policy_for
+from models.ardm.policy import budgets, policy_for
 from models.core.errors import ConfigError
 from models.core.random import generator
 from models.strings.lengths import by_length
@@ -59,8 +59,7 @@ def fill(
         raise ConfigError("only a model of any order fills in places.")
     if temperature <= 0:
         raise ConfigError(f"temperature is {temperature}, but must be positive.")
-    difficulty = tuple(model.config.get("difficulty", ()))
-    policy = cache(lambda n: policy_for(n, steps, difficulty, even=even))
+    policy = Policy(model, steps, even=even)
     out: list[Filled | None] = [None] * len(templates)
     for rows in by_length([len(t) for t in templates], most):
         found = _fill_batch(
@@ -72,47 +71,77 @@ def fill(
     return [one for one in out if one is not None]
 
 
+class Policy:
+    """How many places are filled at each call, for a model and a budget."""
+
+    def __init__(self, model: ARDM, steps: int | None, *, even: bool) -> None:
+        difficulty = model.config.get("difficulty", ())
+        nats: list[Sequence[float]] = [part["nats"] for part in difficulty] or [()] * model.hierarchy.stages
+        self.shares = cache(lambda n: budgets(n, steps, difficulty, len(nats), even=even) if steps else None)
+        self.plan = cache(lambda stage, count, calls: policy_for(count, calls, nats[stage], even=even))
+
+    def __call__(self, stage: int, count: int, hidden: int) -> list[int]:
+        """For `count` places that a stage tells of a string in which `hidden` places are to be filled."""
+        shares = self.shares(hidden)
+        found: list[int] = self.plan(stage, count, None if shares is None else shares[stage]) if count else []
+        return found
+
+
 def _fill_batch(
     model: ARDM,
     tokens: Tensor,
     seeds: Sequence[int],
-    policy: Callable[[int], list[int]],
+    policy: Policy,
     temperature: float,
     progress: Progress,
     stopped: Callable[[], bool],
 ) -> list[Filled]:
     b, n = tokens.shape
-    hidden = tokens == model.mask
+    hierarchy = model.hierarchy
+    free = tokens == model.mask
+    hidden = free.sum(1).tolist()
     draws = torch.stack(
-        [torch.rand(2, n, generator=generator(seed, "fill"), dtype=torch.float64) for seed in seeds]
+        [
+            torch.rand(hierarchy.stages, 2, n, generator=generator(seed, "fill"), dtype=torch.float64)
+            for seed in seeds
+        ]
     )
-    order, uniform = draws[:, 0].masked_fill(~hidden, 2.0).argsort(1), draws[:, 1]
-    counts = hidden.sum(1).tolist()
-    plans = [policy(count) if count else [] for count in counts]
-    done = [0] * b
-    total = torch.zeros(b, dtype=torch.float64)
-    for call in range(max((len(plan) for plan in plans), default=0)):
-        if stopped():
-            raise StoppedError
-        log_p = model.log_predictions(tokens.to(model.device), (tokens == model.mask).to(model.device))
-        log_p = log_p.double().cpu()
-        rows, places = [], []
-        for row, plan in enumerate(plans):
-            if call < len(plan):
-                chosen = order[row, done[row] : done[row] + plan[call]].tolist()
-                done[row] += plan[call]
-                rows += [row] * len(chosen)
-                places += chosen
-        said = log_p[rows, places]
-        edges = (said / temperature).softmax(-1).cumsum(-1)
-        drawn = torch.searchsorted(edges, (uniform[rows, places] * edges[:, -1])[:, None], right=True)
-        drawn = drawn.clamp(max=said.shape[1] - 1)
-        tokens[rows, places] = drawn[:, 0]
-        total.index_add_(0, torch.tensor(rows), said.gather(1, drawn)[:, 0])
-        progress(1)
+    state = tokens  # what every place shows
+    total, calls = torch.zeros(b, dtype=torch.float64), [0] * b
+    members, shown = hierarchy.members.cpu(), hierarchy.shown.cpu()
+    for stage in range(hierarchy.stages):
+        state = torch.where(free, state, shown[stage + 1][tokens.masked_fill(free, 0)])
+        unknown = free & hierarchy.narrows(state.to(model.device), stage).cpu()
+        order, uniform = draws[:, stage, 0].masked_fill(~unknown, 2.0).argsort(1), draws[:, stage, 1]
+        plans = [
+            policy(stage, count, all_) for count, all_ in zip(unknown.sum(1).tolist(), hidden, strict=True)
+        ]
+        done = [0] * b
+        for call in range(max((len(plan) for plan in plans), default=0)):
+            if stopped():
+                raise StoppedError
+            log_p = model.log_predictions(state.to(model.device)).double().cpu()
+            rows, places = [], []
+            for row, plan in enumerate(plans):
+                if call < len(plan):
+                    chosen = order[row, done[row] : done[row] + plan[call]].tolist()
+                    done[row] += plan[call]
+                    rows += [row] * len(chosen)
+                    places += chosen
+            said = log_p[rows, places]
+            edges = (said / temperature).softmax(-1).cumsum(-1)
+            drawn = torch.searchsorted(edges, (uniform[rows, places] * edges[:, -1])[:, None], right=True)
+            told = shown[stage + 1][
+                drawn.clamp(max=said.shape[1] - 1)[:, 0]
+            ]  # the token's detail is forgotten
+            state[rows, places] = told
+            values = said.masked_fill(~members[told], -torch.inf).logsumexp(-1)
+            total.index_add_(0, torch.tensor(rows), values)
+            progress(1)
+        calls = [before + len(plan) for before, plan in zip(calls, plans, strict=True)]
     return [
-        Filled(tuple(ids), float(value), len(plan))
-        for ids, value, plan in zip(tokens.tolist(), total, plans, strict=True)
+        Filled(tuple(ids), float(value), count)
+        for ids, value, count in zip(state.tolist(), total, calls, strict=True)
     ]
 
 

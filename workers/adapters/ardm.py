@@ -15,6 +15,7 @@ from models.ardm.container import Library, LibraryError
 from models.ardm.likelihood import StringScore, score
 from models.ardm.model import ARDM
 from models.ardm.sampling import StoppedError, fill
+from models.core.errors import ConfigError
 from models.core.random import molecule_seed
 from models.strings.lengths import by_length
 from models.strings.tokens import TokenError
@@ -95,9 +96,12 @@ class Adapter:
         seeds = [molecule_seed(item.seed, item.index) for item in items]
         given = openings(request, items, model.vocabulary, model.lengths)
         templates = [one.masked(model.mask) for one in given]
-        most = request.steps or model.longest
+        stages = model.hierarchy.stages
+        most = request.steps or stages * model.longest
         groups = by_length([len(template) for template in templates], BATCH)
-        total = sum(max(min(templates[k].count(model.mask), most) for k in group) for group in groups)
+        total = sum(
+            max(min(stages * templates[k].count(model.mask), most) for k in group) for group in groups
+        )
         calls = 0
 
         def step(more: int) -> None:
@@ -112,6 +116,8 @@ class Adapter:
             )  # fmt: skip
         except StoppedError:
             return
+        except ConfigError as error:
+            raise Validation(str(error), errors=[{"pointer": "/steps", "detail": str(error)}]) from error
         texts = [model.vocabulary.decode(one.tokens) for one in found]
         reports = judge_all(self._guard, texts)
         for item, opened, one, text, report in zip(items, given, found, texts, reports, strict=True):

@@ -32,24 +32,38 @@ SETTINGS = ("temperature", "steps", "draws", "reference", "baseline", "library",
 
 
 @torch.inference_mode()
-def difficulty(model: ARDM, data: StringData, *, strings: int = 256, seed: int = 0) -> list[float]:
-    """Nats a token against the share of the string already seen, on an even grid, over some strings of a split."""
-    sums, counts = np.zeros(GRID), np.zeros(GRID)
+def difficulty(
+    model: ARDM, data: StringData, *, strings: int = 256, seed: int = 0
+) -> list[dict[str, float | list[float]]]:
+    """For every stage, over some strings of a split: the share of places that it tells of, and nats a place against
+    the share already told, on an even grid.
+    """
     source = torch.Generator().manual_seed(seed)
-    for row in spread(len(data), strings):
-        tokens = torch.tensor([data[row]])
-        n = tokens.shape[1]
-        rank = torch.randperm(n, generator=source)
-        hidden = rank[None] >= torch.arange(n)[:, None]
-        told = model.log_predictions(tokens.expand(n, n), hidden).gather(-1, tokens.expand(n, n)[..., None])[
-            ..., 0
-        ]
-        losses = -(told * hidden).sum(1) / hidden.sum(1)
-        bins = (torch.arange(n) * GRID // n).numpy()
-        np.add.at(sums, bins, losses.double().numpy())
-        np.add.at(counts, bins, 1)
-    filled = np.interp(np.arange(GRID), np.flatnonzero(counts), (sums / np.maximum(counts, 1))[counts > 0])
-    return [round(float(value), 5) for value in filled]
+    rows = spread(len(data), strings)
+    out: list[dict[str, float | list[float]]] = []
+    for stage in range(model.hierarchy.stages):
+        sums, counts, shares = np.zeros(GRID), np.zeros(GRID), []
+        for row in rows:
+            tokens = torch.tensor([data[row]])
+            unknown = (model.hierarchy.at(tokens, stage) != model.hierarchy.at(tokens, stage + 1))[0]
+            n = int(unknown.sum())
+            shares.append(n / len(unknown))
+            if not n:
+                continue
+            rank = torch.full(unknown.shape, -1)
+            rank[unknown] = torch.randperm(n, generator=source)
+            hidden = rank[None] >= torch.arange(n)[:, None]
+            told = model.log_told(tokens.expand(n, -1), hidden, stage)
+            losses = -(told * hidden).sum(1) / hidden.sum(1)
+            bins = (torch.arange(n) * GRID // n).numpy()
+            np.add.at(sums, bins, losses.double().numpy())
+            np.add.at(counts, bins, 1)
+        known = np.flatnonzero(counts)
+        nats = np.interp(np.arange(GRID), known, sums[known] / counts[known]) if len(known) else sums
+        out.append({
+            "places": round(float(np.mean(shares)), 4), "nats": [round(float(value), 5) for value in nats],
+        })  # fmt: skip
+    return out
 
 
 def finish(model: ARDM, data: str) -> dict[str, Any]:
