@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from models.core.centered import LOG_TWO_PI
 from models.core.errors import ConfigError
+from models.core.thresholds import squeezed_below
 from models.edm.features import AtomFeatures
 from models.egnn.config import EGNNConfig
 from models.egnn.network import EGNN
@@ -115,9 +116,9 @@ class ArgmaxDequantizer(nn.Module):
         log_q = normal_log_prob(noise) - log_size.sum((-1, -2))
         true = F.one_hot(types, count).bool()
         top = u[..., :count].masked_select(true).view(*numbers.shape, 1)
-        room = top - u[..., :count]
-        h = torch.where(true, top, top - F.softplus(room))
-        log_q = log_q - F.logsigmoid(room).masked_fill(true, 0.0).sum((-1, -2))
+        below, slope = squeezed_below(u[..., :count], top)
+        h = torch.where(true, top, below)
+        log_q = log_q - slope.masked_fill(true, 0.0).sum((-1, -2))
         if self.channels == count:
             return h, log_q
         last = u[..., count:]

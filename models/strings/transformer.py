@@ -22,7 +22,9 @@ class TransformerConfig:
     """inputs: size of the one-hot input; outputs: numbers per place. longest: most tokens.
 
     neighbors: how far the input layer looks to either side. counts: give tokens left and right (for inputs that
-    are one-hot). times: how many extra numbers in 0..1 condition the network. causal: a place sees no later one.
+    are one-hot). plain: how many of the inputs, the last ones, are numbers that are not counted. times: how many
+    extra numbers in 0..1 condition the network. causal: a place sees no later one. ends: a causal network, too,
+    knows how far the end is.
     """
 
     inputs: int
@@ -34,8 +36,10 @@ class TransformerConfig:
     hidden: int = 512
     neighbors: int = 3
     counts: bool = True
+    plain: int = 0
     times: int = 0
     causal: bool = False
+    ends: bool = False
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -82,7 +86,7 @@ class TransformerBlock(nn.Module):
         b, n, width = h.shape
         qkv = self.attend(F.rms_norm(h, (width,))).view(b, n, 3, self.heads, width // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        scores = (q @ k.transpose(-1, -2)).float() * (width // self.heads) ** -0.5 + self.bias(n).float()
+        scores = wide(q @ k.transpose(-1, -2)) * (width // self.heads) ** -0.5 + wide(self.bias(n))
         seen = (scores.softmax(-1).to(v.dtype) @ v).transpose(1, 2).reshape(b, n, width)
         h = h + self.mix(seen)
         out: Tensor = h + self.down(F.relu(self.up(F.rms_norm(h, (width,)))))
@@ -98,7 +102,7 @@ class Transformer(nn.Module):
         span = config.neighbors + 1 if config.causal else 2 * config.neighbors + 1
         features = config.inputs * span
         if config.counts:
-            features += config.inputs * (2 if config.causal else 4)
+            features += (config.inputs - config.plain) * (2 if config.causal else 4)
         self.enter = nn.Linear(features, config.width)
         self.from_left = nn.Embedding(config.longest, config.width)
         self.from_right = nn.Embedding(config.longest, config.width)
@@ -114,32 +118,41 @@ class Transformer(nn.Module):
         padded = F.pad(x, (0, 0, reach, 0 if self.config.causal else reach))
         parts = [padded[:, k : k + n] for k in range(padded.shape[1] - n + 1)]
         if self.config.counts:
+            x = x[..., : self.config.inputs - self.config.plain]
             left = x.cumsum(1) if self.config.causal else x.cumsum(1) - x
             sides = [left] if self.config.causal else [left, x.sum(1, keepdim=True) - left - x]
             for side in sides:
                 parts += [0.25 * side, 1 - 2 * (side % 2)]
         return torch.cat(parts, -1)
 
-    def forward(self, tokens: Tensor, times: Tensor | None = None) -> Tensor:
+    def forward(self, tokens: Tensor, times: Tensor | None = None, *, whole: int | None = None) -> Tensor:
         """Tokens `[b, n]` as ids, or `[b, n, inputs]` as weights, and times `[b, config.times]` in 0..1 to
-        `[b, n, outputs]` in float32. Raises ShapeError for strings that are too long or times that are missing.
+        `[b, n, outputs]` in float32 or, for weights of 64 bits, float64. `whole`: how long the string is of which a
+        causal network is given the beginning. Raises ShapeError for strings that are too long or missing times.
         """
         x = tokens if tokens.is_floating_point() else one_hot(tokens, self.config.inputs)
         n = x.shape[1]
-        if not 1 <= n <= self.config.longest:
+        whole = n if whole is None else whole
+        if not 1 <= n <= whole <= self.config.longest:
             raise ShapeError("tokens", tokens.shape, f"1 to {self.config.longest} tokens")
         places = torch.arange(n, device=x.device)
-        h = self.enter(self.features(x)).float() + self.from_left(places)
-        if not self.config.causal:  # a left-to-right model does not know where the string ends
-            h = h + self.from_right(n - 1 - places)
+        h = wide(self.enter(self.features(x.to(self.enter.weight.dtype)))) + self.from_left(places)
+        if (
+            self.config.ends or not self.config.causal
+        ):  # by default a left-to-right model does not know the end
+            h = h + self.from_right(whole - 1 - places)
         if self.time is not None:
             if times is None or times.shape != (len(x), self.config.times):
                 raise ShapeError("times", () if times is None else times.shape, f"[b, {self.config.times}]")
             h = h + self.time(waves(times))[:, None]
         for block in self.blocks:
             h = block(h)
-        out: Tensor = self.leave(F.rms_norm(h, (h.shape[-1],))).float()
-        return out
+        return wide(self.leave(F.rms_norm(h, (h.shape[-1],))))
+
+
+def wide(x: Tensor) -> Tensor:
+    """At least float32."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def one_hot(tokens: Tensor, size: int) -> Tensor:

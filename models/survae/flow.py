@@ -24,6 +24,13 @@ class Base(Protocol):
         """Draws `[b, *shape]`."""
 
 
+def importance_weighted(draws: Tensor) -> tuple[Tensor, Tensor]:
+    """log of the mean of exp of draws `[k, ...]`, and its standard error by the delta method; k is at least 2."""
+    weights = torch.exp(draws - draws.max(0).values)
+    error = weights.std(0) / weights.mean(0) / math.sqrt(len(draws))
+    return draws.logsumexp(0) - math.log(len(draws)), error
+
+
 class SurVAE(nn.Module):
     """A density by layers: exact when all layers are, else a bound. The base must fill what the last layer gives."""
 
@@ -79,9 +86,7 @@ class SurVAE(nn.Module):
         found = torch.stack([self.once(x, noise, context) for _ in range(1 if self.exact else draws)])
         if len(found) == 1:
             return found[0], torch.zeros_like(found[0]) if self.exact else torch.full_like(found[0], math.nan)
-        weights = torch.exp(found - found.max(0).values)
-        error = weights.std(0) / weights.mean(0) / math.sqrt(len(found))
-        return found.logsumexp(0) - math.log(len(found)), error
+        return importance_weighted(found)
 
     def sample(self, like: Tensor, noise: Noise, context: Tensor | None = None) -> Tensor:
         """Draws `[b, ...]`, with the batch, type and device of `like` `[b]`."""

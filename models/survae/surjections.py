@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.core.errors import ConfigError
+from models.core.thresholds import squeezed_below
 from models.survae.bijections import EXCHANGEABLE
 from models.survae.conditionals import ConditionalNormal, normal_log_prob
 from models.survae.contract import Layer, Move, Noise, Support
@@ -186,9 +187,9 @@ class Argmax(Layer):
         u = self.mean.to(x.dtype)[winner] + log_scale.exp() * eps
         top = u.gather(1, winner[:, None])
         is_winner = F.one_hot(winner, self.classes).bool()
-        z = torch.where(is_winner, u, top - F.softplus(top - u))
-        # d z_j / d u_j = sigmoid(top - u_j) for the losers; the matrix is triangular.
-        squeeze = F.logsigmoid(top - u).masked_fill(is_winner, 0.0).sum(1)
+        below, slope = squeezed_below(u, top)
+        z = torch.where(is_winner, u, below)
+        squeeze = slope.masked_fill(is_winner, 0.0).sum(1)  # of the losers; the matrix is triangular
         return Move(z, -((normal_log_prob(eps) - log_scale).sum(1) - squeeze))
 
     def inverse(self, z: Tensor, context: Tensor | None, noise: Noise) -> Tensor:  # noqa: ARG002
