@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdMolDescriptors
 
+from chemistry.bonds.mapped import mapped_mol
 from chemistry.hessian.mmff import bonded_mol
 from chemistry.reasons import Failure
 from chemistry.structure import Structure
@@ -62,24 +63,9 @@ def charged_graph(structure: Structure) -> tuple[MolecularGraph, NDArray[np.floa
 def mapped_graph(
     smiles: str, numbers: NDArray[np.int64], positions: NDArray[np.float64]
 ) -> tuple[MolecularGraph, NDArray[np.float64]] | None:
-    """Graph and charges from a SMILES whose atoms (hydrogens last) come in the order of the coordinates; else None.
-
-    The order is believed only when distances show the same bonds.
-    """
-    from chemistry.bonds.distance import distance_bonds
-
-    with rdBase.BlockLogs():
-        mol = Chem.MolFromSmiles(smiles)
-        mol = None if mol is None else Chem.AddHs(mol)
-    if mol is None or [atom.GetAtomicNum() for atom in mol.GetAtoms()] != numbers.tolist():
+    """Graph and charges of a molecule of a data set; None where SMILES and coordinates do not fit together."""
+    mol = mapped_mol(smiles, numbers, positions)
+    if mol is None:
         return None
-    graph = graph_of(mol)
-    seen = {(min(b.begin, b.end), max(b.begin, b.end)) for b in distance_bonds(numbers, positions).bonds}
-    if seen != {(min(pair), max(pair)) for pair in graph.bonds.tolist()}:
-        return None
-    conformer = Chem.Conformer(len(numbers))
-    conformer.Set3D(True)
-    conformer.SetPositions(np.ascontiguousarray(positions))
-    mol.AddConformer(conformer, assignId=True)
     charges = eem_charges(mol)
-    return None if isinstance(charges, Failure) else (graph, charges)
+    return None if isinstance(charges, Failure) else (graph_of(mol), charges)

@@ -26,6 +26,8 @@ Code = Literal[
     "no-parameters",  # the energy model does not know an atom or a bond
     "not-minimum",  # no minimum of the energy was found
     "no-vibrations",  # a single atom
+    "no-bonds",  # no bonds where their lengths are asked for
+    "unknown-bond",  # a kind of bond that the model has not seen
 ]
 CODES: tuple[Code, ...] = get_args(Code)
 

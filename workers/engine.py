@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from workers.adapters.base import Adapter, Item, Row, StepProgress
+from workers.adapters.percentiles import with_standing
 from workers.cards import Card
 from workers.families import adapter_module
 from workers.schemas.base import JobRequest
@@ -91,7 +92,9 @@ class Engine:
                 work = adapter.decode(shard.capability, shard.request, batch)
                 for outcome in adapter.run(work, step, cancelled):
                     finished.add(outcome.item.index)
-                    yield adapter.encode(outcome)
+                    row = adapter.encode(outcome)
+                    scored = shard.capability == "score"
+                    yield with_standing(row, shard.card, shard.request) if scored else row
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise

@@ -19,6 +19,8 @@ from workers.schemas.base import JobRequest
 from workers.shardfiles import TEXTS, read_rows
 
 ROWS = "rows.jsonl"
+PRIVATE = ("places", "shard", "passed")
+"""Columns of rows that are the workers' own."""
 MEDIA_TYPES = {
     ".sdf": "chemical/x-mdl-sdfile",
     ".xyz": "chemical/x-xyz",
@@ -81,7 +83,7 @@ def join(
     with ExitStack() as stack:
         texts = {kind: f"molecules.{kind}" for kind in request.texts}
         names = [*texts.values(), *(table.name for table in request.tables)]
-        names += [] if request.product is None else [request.product]
+        names += [name for name in (request.product, request.listing) if name is not None]
         out = {name: stack.enter_context(files.write(job.id, f"{folder}/{name}")) for name in (ROWS, *names)}
         for table in request.tables:
             out[table.name].write(_csv_line(table.columns))
@@ -100,6 +102,8 @@ def join(
                     copier.copy(row, kind, out[name])
                 elif row.get("smiles"):
                     out[name].write(f"{row['smiles']} {row['index']}\n".encode())
+        if request.listing is not None:
+            _list_rows(out[request.listing], accepting(finished_rows(files, job.id, shards), request), alive)
         if request.product is not None:
             rows = finished_rows(files, job.id, shards)
             out[request.product].write(request.produce(rows, job.weights_sha256))
@@ -108,6 +112,16 @@ def join(
         for name in names
     ]
     return listed, accepted
+
+
+def _list_rows(target: HashingWriter, rows: Iterable[dict[str, Any]], alive: Callable[[], None]) -> None:
+    """All rows as one JSON array, written as they come."""
+    target.write(b"[")
+    for number, row in enumerate(rows):
+        alive()
+        told = {name: value for name, value in row.items() if name not in PRIVATE}
+        target.write((b",\n" if number else b"\n") + json.dumps(told, separators=(",", ":")).encode())
+    target.write(b"\n]\n")
 
 
 def media_type(name: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from workers.files import ResultFiles
-from workers.joining import ROWS, finished_rows
+from workers.joining import PRIVATE, ROWS, finished_rows
 from workers.problems import NotFound, NotReady, Validation
 from workers.records import JobRecord, ResultFile
 from workers.shardfiles import read_text
@@ -20,7 +20,6 @@ from workers.streams import Pipe
 
 TextKind = Literal["sdf", "xyz", "svg", "trajectory"]
 SORT_FIELDS = ("index", "n_atoms", "log_likelihood", "standard_error", "smiles", "formula")
-_PRIVATE = ("places", "shard", "passed")
 
 
 @dataclass(frozen=True)
@@ -191,7 +190,7 @@ class Results:
 
 def public(row: dict[str, Any]) -> dict[str, Any]:
     """A row without what only we need, and with the kinds of text that it has."""
-    return {name: value for name, value in row.items() if name not in _PRIVATE} | {
+    return {name: value for name, value in row.items() if name not in PRIVATE} | {
         "texts": list(row["places"])
     }
 

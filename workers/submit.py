@@ -7,7 +7,7 @@ import json
 import secrets
 from dataclasses import dataclass
 
-from workers.cards import Card
+from workers.cards import Card, CardShelf
 from workers.families import model_free_family
 from workers.files import ResultFiles
 from workers.ids import new_id
@@ -29,11 +29,15 @@ class Desk:
     store: JobStore
     files: ResultFiles
     queue: JobQueue
+    shelf: CardShelf
 
     @classmethod
     def open(cls, settings: Settings) -> Desk:
         """Connect lazily to the store, the files and the broker."""
-        return cls(settings, JobStore.connect(settings), ResultFiles.connect(settings), JobQueue(settings))
+        shelf = CardShelf(settings.weights_folders)
+        return cls(
+            settings, JobStore.connect(settings), ResultFiles.connect(settings), JobQueue(settings), shelf
+        )
 
     def plan(
         self,
@@ -53,6 +57,7 @@ class Desk:
         if card is not None:
             card.require_available()
             request.check_model(card, settings)
+        request.check_shelf(self.shelf, settings.plugins)
         given = None if request.input is None else self._input(request.input, owner)
         items = request.item_count() if given is None else len(given.spans)
         if items > settings.max_molecules:

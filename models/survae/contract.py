@@ -16,8 +16,10 @@ from torch import Tensor, nn
 
 from models.core.errors import ConfigError
 
-Support = Literal["real", "positive", "ordered", "unit", "counts", "integers", "categories"]
-"""Where values live: R^d, (0, inf)^d, ascending vectors, (0, 1)^d, {0, 1, ...}^d, Z^d, {0 .. K-1}."""
+Support = Literal["real", "positive", "ordered", "chambers", "unit", "counts", "integers", "categories"]
+"""Where values live: R^d, (0, inf)^d, ascending vectors, positive vectors that ascend within each kind that the
+context tells, (0, 1)^d, {0, 1, ...}^d, Z^d, {0 .. K-1}.
+"""
 
 
 class Move(NamedTuple):

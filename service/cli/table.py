@@ -31,6 +31,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "models.training.evaluations.command:evaluate",
         "Measure a model and write the metrics into its card.",
     ),
+    "reference": (
+        "workers.reference:reference",
+        "Score held-out molecules, so that the model's scores get percentiles.",
+    ),
     "import": (
         "workers.importing:import_model",
         "Convert a published checkpoint into a model that the service offers.",
@@ -48,5 +52,5 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Start here": ("demo", "serve"),
     "Use a service": ("sample", "score", "run", "convert", "validate", "models", "jobs", "replay"),
     "Run a service": ("keys", "api", "worker"),
-    "Make models": ("train", "evaluate", "import", "data"),
+    "Make models": ("train", "evaluate", "reference", "import", "data"),
 }

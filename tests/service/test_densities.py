@@ -91,21 +91,47 @@ def test_the_report_has_every_score_with_its_kind_as_rows_and_on_one_page(http):
     assert answer.headers["content-type"].startswith("text/html")
     seen = Seen()
     seen.feed(answer.text)
-    assert seen.tags.count("svg") == 2 and not {"script", "img", "link"} & set(seen.tags)
+    # A bar for each score, where all molecules stand, and molecule by molecule.
+    assert seen.tags.count("svg") == 2 + 2 and not {"script", "img", "link"} & set(seen.tags)
     assert "&lt;b&gt;ether" in answer.text
     assert not any(name == "style" or name.startswith("on") for name, _ in seen.attributes)
     assert not re.findall(r"(?:src|href)=", answer.text)
+    listed = http.get(f"{job['links']['self']}/files/report.json")
+    assert listed.headers["content-type"].startswith("application/json")
+    assert [row["scores"] for row in listed.json()] == [rows[0]["scores"], []]
 
 
-def test_the_report_of_a_finished_job_has_strain_and_an_unknown_model_is_not_found(http):
+def test_the_report_of_a_finished_job_has_strain(http):
     made, _ = done(http, "/v1/convert", {"molecules": {"smiles": ["CCO"]}, "seed": 1})
     body = {"molecules": {"job": made["id"]}, "models": ["selfnorm-descriptors"]}
     _, rows = done(http, "/v1/report", body)
     strain = next(score for score in rows[0]["scores"] if "strain" in score["figure"])
     assert strain["kind"] == "estimate" and 0 <= strain["value"] < 1  # MMFF94's own minimum
-    body = {"molecules": {"smiles": ["C"]}, "models": ["nothing"]}
-    answer = http.post("/v1/report", json=body, headers=WAIT, timeout=70)
-    assert answer.json()["status"] == "failed" and "nothing" in answer.json()["problem"]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("models", "pointer", "words"),
+    [
+        (["nothing"], "/models/0", "there is no model 'nothing'; choose from"),
+        (["selfnorm-descriptors", "vde"], "/models/1", "vde judges no molecules"),
+        (["enf-dw4"], "/models/0", "enf-dw4 judges no molecules"),
+    ],
+)
+@pytest.mark.parametrize("query", ["", "?dry_run=true"])
+def test_a_report_by_a_model_that_cannot_give_one_is_refused_at_once(http, models, pointer, words, query):
+    body = {"molecules": {"smiles": ["C"]}, "models": models}
+    answer = http.post(f"/v1/report{query}", json=body)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    (fault,) = answer.json()["errors"]
+    assert fault["pointer"] == pointer and words in fault["detail"]
+
+
+def test_a_family_that_nobody_has_heard_of_is_in_the_report_by_its_card_alone(http):
+    """The toy of these tests scores molecules, and nothing but its card says so."""
+    _, rows = done(http, "/v1/report", {"molecules": {"smiles": ["CCO"]}, "models": ["toy-molecules"]})
+    (score,) = rows[0]["scores"]
+    assert score["value"] == -1.5 * 9 and score["kind"] == "lower_bound" and score["standard_error"] == 0.25
 
 
 @pytest.mark.slow
@@ -113,7 +139,8 @@ def test_without_names_the_report_asks_every_model_that_answers_soon(http):
     made, _ = done(http, "/v1/convert", {"molecules": {"smiles": ["CC1CC1CO"]}, "seed": 1})
     _, rows = done(http, "/v1/report", {"molecules": {"job": made["id"]}, "seed": 1})
     asked = {score["model"] for score in rows[0]["scores"]}
-    assert {"edm-qm9", "egnn-qm9", "ddf-fingerprints", "convexp-graph", *MODELS} <= asked
+    known = {"edm-qm9", "egnn-qm9", "ddf-fingerprints", "convexp-graph", "survae-conformers", "toy-molecules"}
+    assert {*known, *MODELS} <= asked
     assert "enf-qm9" not in asked  # its exact trace takes minutes for a group
     problems = {score["model"]: score["problem"] for score in rows[0]["scores"] if "problem" in score}
     assert problems == {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -15,15 +14,13 @@ from models.core.precision import fast_cpu_arithmetic
 from models.weights import load_model
 from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
 from workers.adapters.molecules import Record, failure_data, guarded, lost_row, read_record
+from workers.adapters.percentiles import standing
 from workers.cards import Card
 from workers.problems import ModelUnavailable
 from workers.schemas.base import InputRequest, JobRequest
 
 Progress = Callable[[StepProgress], None]
 Cancelled = Callable[[], bool]
-
-OUTSIDE = 1.0
-"""Percentile among the training molecules below which a row is called unlike them."""
 
 
 def read_described(records: Sequence[Record]) -> list[Described | Failure]:
@@ -108,28 +105,7 @@ class DescribedAdapter(ABC):
 
     def standing(self, value: float) -> dict[str, Any]:
         """Percentile among the training molecules, and whether the row is like them."""
-        percentile = percentile_of(value, self.reference.get("log_likelihood", []))
-        outside = percentile is not None and percentile < OUTSIDE
-        message = f"log p is lower than that of {100 - OUTSIDE:g} % of the training molecules"
-        return {
-            "percentile": percentile,
-            "percentile_among": self.reference.get("data"),
-            "in_domain": None if percentile is None else not outside,
-            "reasons": [{"code": "outside-density", "message": message, "atoms": []}] if outside else [],
-        }
-
-
-def percentile_of(value: float, quantiles: Sequence[float]) -> float | None:
-    """Where a value stands among 101 ascending quantiles, by interpolation; None without any."""
-    if not quantiles:
-        return None
-    if value <= quantiles[0]:
-        return 0.0
-    if value >= quantiles[-1]:
-        return 100.0
-    place = bisect.bisect_right(quantiles, value) - 1
-    low, high = quantiles[place], quantiles[place + 1]
-    return round((place + (value - low) / (high - low)) * 100 / (len(quantiles) - 1), 2)
+        return standing(value, self.reference)
 
 
 def names_data(described: Described) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
+from pydantic import ValidationError
+
 from chemistry.formats import write_xyz
 from chemistry.guard import Guard
 from chemistry.reasons import Failure
@@ -16,10 +18,9 @@ from workers.adapters.molecule_rows import Given, read_for_scoring
 from workers.adapters.molecules import failure_data, guarded, lost_row
 from workers.cards import Card, CardShelf
 from workers.engine import Engine, Shard
-from workers.families import capabilities, request_type
-from workers.problems import EquimolProblem, NotFound
+from workers.problems import EquimolProblem
 from workers.schemas.base import InputRequest, JobRequest
-from workers.schemas.report import ReportRequest
+from workers.schemas.report import ReportRequest, askable
 
 _log = logging.getLogger(__name__)
 
@@ -50,30 +51,26 @@ class Adapter:
         self._guard = Guard(timeout_seconds=60.0)
 
     def decode(self, capability: str, request: JobRequest, items: Sequence[Item]) -> Work:
-        """Which models are asked for what. Raises NotFound for an unknown model."""
+        """Which models are asked for what."""
         return Work(capability, request, tuple(items), self.asked(cast("ReportRequest", request)))
 
     def asked(self, request: ReportRequest) -> list[tuple[Card, str, JobRequest]]:
-        """Every model that reads molecules and scores them, or predicts with a domain, and what it is asked."""
-        for name in request.models or ():
-            self.shelf.get(name)
+        """What every model is asked that can judge molecules: those named, else those that answer soon."""
+        settings = self.engine.settings
         out: list[tuple[Card, str, JobRequest]] = []
-        for name, card in sorted(self.shelf.cards.items()):
-            if not card.available or (request.models is not None and name not in request.models):
+        for card, capability, kind in askable(self.shelf, settings.plugins):
+            if not card.available or (request.models is not None and card.id not in request.models):
                 continue
-            for capability in ("score", "predict"):
-                if capability not in card.capabilities:
-                    continue
-                if capability not in capabilities(card.family, self.engine.settings.plugins):
-                    continue
-                kind = request_type(card, capability, self.engine.settings.plugins)
-                if not issubclass(kind, InputRequest):
-                    continue
+            try:
                 question = question_to(kind, request)
-                if request.models is not None or question.evaluations_per_item() <= DEAR:
-                    out.append((card, capability, question))
-        if request.models is not None and not out:
-            raise NotFound(f"none of {', '.join(request.models)} scores molecules")
+                question.check_model(card, settings)
+            except (ValidationError, EquimolProblem) as error:
+                if request.models is not None:
+                    raise
+                _log.info("the report does not ask %s, which needs more than molecules: %s", card.id, error)
+                continue
+            if request.models is not None or question.evaluations_per_item() <= DEAR:
+                out.append((card, capability, question))
         return out
 
     def run(
@@ -164,9 +161,9 @@ class Adapter:
         self._guard.close()
 
 
-def question_to(kind: type[JobRequest], request: ReportRequest) -> JobRequest:
+def question_to(kind: type[InputRequest], request: ReportRequest) -> JobRequest:
     """What a model is asked; the records themselves travel with the items."""
-    given: dict[str, Any] = {"molecules": {"smiles": ["C"]}}
+    given: dict[str, Any] = {"molecules": {"smiles": ["C"]}, **kind.in_brief}
     if "draws" in kind.model_fields:
         given["draws"] = max(request.draws, 2)
     return kind.model_validate(given)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
@@ -12,7 +12,7 @@ from workers.records import Cost
 from workers.schemas.molecules import Molecules
 
 if TYPE_CHECKING:
-    from workers.cards import Card
+    from workers.cards import Card, CardShelf
 
 Label = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[\w.:/@ +-]+$")]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -65,6 +65,7 @@ class JobRequest(BaseModel):
     tables: ClassVar[tuple[Table, ...]] = (MOLECULES,)  # the CSV files of the job
     texts: ClassVar[tuple[Literal["sdf", "xyz", "smi"], ...]] = ("sdf", "xyz", "smi")  # the molecules.* files
     product: ClassVar[str | None] = None  # a file of the request's own, made by `produce`
+    listing: ClassVar[str | None] = None  # a JSON file with all rows as they are
 
     seed: Seed | None = Field(
         default=None, description="Same seed, same result. Without one the service draws a seed and tells it."
@@ -122,9 +123,14 @@ class JobRequest(BaseModel):
     def check_model(self, card: Card, limits: Limits) -> None:
         """Raise Validation or TooLarge when the model cannot do what is asked; families add their rules."""
 
+    def check_shelf(self, shelf: CardShelf, plugins: Mapping[str, str]) -> None:
+        """Raise Validation when the request names models that are not there, or cannot do what is asked."""
+
 
 class InputRequest(JobRequest):
     """A request that brings molecules."""
+
+    in_brief: ClassVar[dict[str, Any]] = {}  # fields with which a report asks, where only the score counts
 
     molecules: Molecules
 

@@ -20,6 +20,7 @@ SOURCES: dict[str, str] = {
     "dw4": "particles",
     "lj13": "particles",
     "qm9-charges": "charges",
+    "qm9-lengths": "lengths",
 }
 """Names that a module of their own serves; every other name is a set of molecules (qm9, or an imported one)."""
 
