@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,12 +14,12 @@ from models.ardm.integer import IntegerTwin
 from models.ardm.likelihood import order_ranks
 from models.ardm.model import ARDM
 from models.ardm.policy import policy_for
+from models.core.coding import CodeError, Decoder, Floats, bits, encode, shares
 from models.core.random import generator
 from models.strings.lengths import by_length
 
 RAW = 0
 """The length that stands for a string kept as it is."""
-Floats = NDArray[np.float64]
 
 
 class Codec:
@@ -47,24 +46,16 @@ class Codec:
     def encode(self, strings: Sequence[Sequence[int]]) -> tuple[Block, list[float]]:
         """One block, and the bits that each string costs by the model. An empty string stands for a raw one."""
         told = [self._told(ids) for ids in strings]  # per string, per call: symbols and probabilities
-        symbols, shares = [], []
+        sizes = np.array([len(ids) for ids in strings])
+        parts: list[tuple[NDArray[np.int64], Floats]] = [(sizes, self.lengths)]
         for call in range(max((len(calls) for calls in told), default=0)):
-            for calls in told:
-                if call < len(calls):
-                    symbols.append(calls[call][0])
-                    shares.append(calls[call][1])
-        coder = _stream().stack.AnsCoder()
-        family = _stream().model.Categorical(perfect=False)
-        if symbols:
-            coder.encode_reverse(np.concatenate(symbols).astype(np.int32), family, np.concatenate(shares))
-        sizes = np.array([len(ids) for ids in strings], np.int32)
-        coder.encode_reverse(sizes, _stream().model.Categorical(self.lengths, perfect=False))
-        bits = [
-            float(-np.log2(self.lengths[len(ids)]))
-            - sum(float(np.log2(p[np.arange(len(s)), s]).sum()) for s, p in calls)
+            now = [calls[call] for calls in told if call < len(calls)]
+            parts.append(tuple(np.concatenate(part) for part in zip(*now, strict=True)))
+        cost = [
+            float(-np.log2(self.lengths[len(ids)])) + sum(bits(*part) for part in calls)
             for ids, calls in zip(strings, told, strict=True)
         ]
-        return Block(len(strings), coder.get_compressed().astype("<u4").tobytes()), bits
+        return Block(len(strings), encode(parts)), cost
 
     def _told(self, ids: Sequence[int]) -> list[tuple[NDArray[np.int64], Floats]]:
         """A known string needs one batch: every call sees what was told before it."""
@@ -78,7 +69,7 @@ class Codec:
             rows[call, plan[call - 1]] = known[0, plan[call - 1]]
         frequencies = self.twin.frequencies(rows)
         return [
-            (known[0, places].numpy(), _shares(frequencies[call, places])) for call, places in enumerate(plan)
+            (known[0, places].numpy(), shares(frequencies[call, places])) for call, places in enumerate(plan)
         ]
 
     def decode(
@@ -87,53 +78,32 @@ class Codec:
         """The strings of some blocks, decoded side by side; raw ones are empty. Raises LibraryError for bytes that
         are no code. `stopped` is asked before every network call and ends with an empty list.
         """
-        coders = [self._coder(block) for block in blocks]
-        family = _stream().model.Categorical(self.lengths, perfect=False)
+        try:
+            coders = [Decoder(block.code) for block in blocks]
+        except CodeError as error:
+            raise LibraryError(f"the library is damaged: {error}") from error
         sizes = [
-            coder.decode(family, block.molecules).tolist()
+            coder.take(self.lengths, block.molecules).tolist()
             for coder, block in zip(coders, blocks, strict=True)
         ]
         owners = [(number, row) for number, found in enumerate(sizes) for row in range(len(found))]
         flat = [size for found in sizes for size in found]
         strings = [torch.full((size,), self.model.mask) for size in flat]
         plans = [self.plan(size) if size else [] for size in flat]
-        family = _stream().model.Categorical(perfect=False)
         for call in range(max((len(plan) for plan in plans), default=0)):
             if stopped():
                 return []
             active = [k for k, plan in enumerate(plans) if call < len(plan)]
-            shares: dict[int, Floats] = {}
+            told: dict[int, Floats] = {}
             for group in by_length([len(strings[k]) for k in active], 256):
                 chosen = [active[g] for g in group]
                 frequencies = self.twin.frequencies(torch.stack([strings[k] for k in chosen]))
                 for row, k in enumerate(chosen):
-                    shares[k] = _shares(frequencies[row, plans[k][call]])
+                    told[k] = shares(frequencies[row, plans[k][call]])
             for k in active:  # in the order of the code within each block
-                found = coders[owners[k][0]].decode(family, shares[k])
-                strings[k][plans[k][call]] = torch.from_numpy(np.asarray(found, np.int64))
+                found = coders[owners[k][0]].take(told[k])
+                strings[k][plans[k][call]] = torch.from_numpy(found)
         out: list[list[list[int]]] = [[] for _ in blocks]
         for (number, _), string in zip(owners, strings, strict=True):
             out[number].append(string.tolist())
         return out
-
-    @staticmethod
-    def _coder(block: Block) -> Any:
-        if len(block.code) % 4:
-            raise LibraryError("the library is damaged: a block is no whole number of words.")
-        try:
-            return _stream().stack.AnsCoder(np.frombuffer(block.code, "<u4").astype(np.uint32))
-        except ValueError as error:
-            raise LibraryError(f"the library is damaged: {error}") from error
-
-
-def _shares(frequencies: Tensor) -> Floats:
-    """Integers `[k, K]` to probabilities; one division each, so alike on every machine."""
-    values: Floats = frequencies.numpy()
-    shares: Floats = values / values.sum(-1, keepdims=True)
-    return shares
-
-
-def _stream() -> Any:
-    import constriction
-
-    return constriction.stream

@@ -1,57 +1,16 @@
-"""The network in integers: the same probabilities on every machine, for any batch and any number of threads.
-
-Weights and activations are rounded to 8 bits. Every product of matrices is a sum of integers below 2^24, which
-float32 holds exactly in whatever order it is summed; all else is element by element with +, -, *, / and square
-root, which IEEE 754 rounds in one way only, or a table made with decimal arithmetic. So sender and receiver of a
-compressed library see the same bits, by construction and not by luck.
-"""
+"""An ARDM's network in integers, so that sender and receiver of a library see the same probabilities."""
 
 from __future__ import annotations
 
 import math
-from decimal import Decimal, localcontext
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.ardm.model import ARDM
 from models.core.errors import ConfigError
+from models.core.integer import EXACT, FINE, IntegerLinear, exponentials, frequencies, rounded
 from models.strings.transformer import TransformerBlock, one_hot
-
-EXACT = 2**24
-FINE = 256
-"""Steps a nat in the table of output probabilities."""
-
-
-def exponentials(top: int, steps: int, size: int) -> Tensor:
-    """round(top exp(-i / steps)) for i below size, float64, by decimal arithmetic; at least 0."""
-    with localcontext() as context:
-        context.prec = 40
-        values = [int((top * (Decimal(-i) / steps).exp()).to_integral_value()) for i in range(size)]
-    return torch.tensor(values, dtype=torch.float64)
-
-
-def rounded(x: Tensor, dims: tuple[int, ...], top: int = 127) -> tuple[Tensor, Tensor]:
-    """Integers of at most `top` and the scale that they share over `dims`: x is about integers * scale."""
-    scale = x.abs().amax(dims, keepdim=True).clamp(min=1e-20) / top
-    return (x / scale).round(), scale
-
-
-class IntegerLinear:
-    """A linear layer with one scale for each output."""
-
-    def __init__(self, layer: nn.Linear, *, activation: int = 127) -> None:
-        weight = layer.weight.detach().float().cpu()
-        if weight.shape[1] * 127 * activation >= EXACT:
-            raise ConfigError(f"a layer of {weight.shape[1]} inputs is too wide for exact sums.")
-        self.weight, scale = rounded(weight, (1,))
-        self.scale = scale[:, 0]
-        self.bias = None if layer.bias is None else layer.bias.detach().float().cpu()
-
-    def __call__(self, integers: Tensor, scale: Tensor) -> Tensor:
-        """Integers `[..., inputs]` with their scale `[..., 1]` to float32 `[..., outputs]`."""
-        out = (integers @ self.weight.T) * (scale * self.scale)
-        return out if self.bias is None else out + self.bias
 
 
 def normalized(h: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,7 +62,6 @@ class IntegerTwin:
         self.enter = IntegerLinear(network.enter)
         self.blocks = [IntegerBlock(block, model.longest) for block in network.blocks]  # type: ignore[arg-type]
         self.leave = IntegerLinear(network.leave)
-        self.table = exponentials(2**20, FINE, 16 * FINE).clamp(min=1)
 
     @torch.inference_mode()
     def frequencies(self, tokens: Tensor) -> Tensor:
@@ -118,6 +76,4 @@ class IntegerTwin:
             h = h + network.from_left(places) + network.from_right(n - 1 - places)
             for block in self.blocks:
                 h = block(h)
-            logits = self.leave(*normalized(h))
-            steps = ((logits.amax(-1, keepdim=True) - logits) * FINE).round().clamp(max=len(self.table) - 1)
-            return self.table[steps.long()]
+            return frequencies((self.leave(*normalized(h)) * FINE).round())
