@@ -97,15 +97,15 @@ def without_noise_of_the_noise(error: Tensor, noise: Tensor, level: Tensor, d: i
 
 def diffusion_term(
     denoiser: Denoiser, x: Tensor, h: Tensor, sources: Sequence[torch.Generator],
-    draws: int, steps: int | None, cancelled: Callable[[], bool],
+    draws: int, steps: int | None, first: float, cancelled: Callable[[], bool],
 ) -> Tensor:  # fmt: skip
-    """Estimates of the diffusion term `[b, draws]`, draw k from the k-th part of the noise levels.
+    """Estimates of the diffusion term `[b, draws]`, draw k from the k-th part of the noise levels from `first` on.
 
     Such strata take most of the variance of the level away.
     """
     process, d = denoiser.process, degrees_of_freedom(x.shape[1])
     grid = process.grid(steps).to(x.device) if steps else None
-    width = 2 * math.log(process.maximum / process.minimum)
+    width = 2 * math.log(process.maximum / first)
     drawn, weights, looks = [], [], []
     for draw in range(draws):
         if cancelled():
@@ -113,7 +113,7 @@ def diffusion_term(
         u = torch.stack([torch.rand((), generator=source, dtype=STATE) for source in sources]).to(x.device)
         u = (draw + u) / draws
         if grid is None:
-            level = process.minimum * (0.5 * width * u).exp()
+            level = first * (0.5 * width * u).exp()
             weights.append(0.5 * width / level.square())
         else:
             k = (u * (len(grid) - 1)).long().clamp(max=len(grid) - 2)
@@ -127,10 +127,10 @@ def diffusion_term(
 
 
 def decoder_terms(
-    denoiser: Denoiser, x: Tensor, h: Tensor, sources: Sequence[torch.Generator], draws: int
+    denoiser: Denoiser, x: Tensor, h: Tensor, sources: Sequence[torch.Generator], draws: int, first: float
 ) -> tuple[Tensor, Tensor]:
     """log p(x | z_0) without its constant and log p(h | z_0), both `[b, draws]`."""
-    first, d = denoiser.process.minimum, degrees_of_freedom(x.shape[1])
+    d = degrees_of_freedom(x.shape[1])
     start = torch.full((x.shape[0],), first, dtype=STATE, device=x.device)
     looks = [look(denoiser, x, h, start, sources) for _ in range(draws)]
     error, noise = (torch.stack([each[i] for each in looks], 1) for i in (0, 2))
@@ -141,17 +141,20 @@ def decoder_terms(
 
 def bound_of_bucket(
     denoiser: Denoiser, sizes: SizeDistribution, numbers: Tensor, positions: Tensor, seeds: Sequence[int],
-    draws: int, steps: int | None, cancelled: Callable[[], bool],
+    draws: int, steps: int | None, first: float, cancelled: Callable[[], bool],
 ) -> list[Likelihood]:  # fmt: skip
-    """The bound for molecules of one size; `steps` noise levels, or the continuous-time limit for None."""
+    """The bound for molecules of one size; `steps` noise levels, or the continuous-time limit for None.
+
+    Below the level `first` the decoder takes over.
+    """
     features, process = denoiser.features, denoiser.process
     x = remove_mean(positions.to(STATE) / features.coordinate_scale)
     h = features.encode(numbers).to(STATE)
     b, n = numbers.shape
-    first, last = process.minimum, process.maximum
+    last = process.maximum
     sources = [generator(seed, "bound") for seed in seeds]
-    diffusion = -diffusion_term(denoiser, x, h, sources, draws, steps, cancelled)
-    log_p_x, log_p_h = decoder_terms(denoiser, x, h, sources, decoder_draws(draws))
+    diffusion = -diffusion_term(denoiser, x, h, sources, draws, steps, first, cancelled)
+    log_p_x, log_p_h = decoder_terms(denoiser, x, h, sources, decoder_draws(draws), first)
     per_dimension = math.log(first) + 0.5 * LOG_TWO_PI + math.log(features.coordinate_scale)
     parts = {
         "prior": -prior_divergence(x, h, last, prior_scale(last)),
@@ -198,6 +201,7 @@ def bound(
     *,
     draws: int = 64,
     steps: int | None = None,
+    lowest: float | None = None,
     context: Tensor | None = None,
     cancelled: Callable[[], bool] = lambda: False,
     progress: Callable[[int], None] = lambda _: None,
@@ -205,15 +209,23 @@ def bound(
     """The variational lower bound of each molecule, with the standard error of its `draws` noise levels.
 
     One network call a draw and a few for the decoder. Molecule k depends on its own seed only. `steps=1000`
-    counts the bound of the published discrete process, None the continuous-time limit. `context` has the scaled
-    conditions of each molecule. Raises ConfigError for draws < 1, InterruptedError when `cancelled` answers yes.
+    counts the bound of the published discrete process, None the continuous-time limit. `lowest` is the noise level,
+    in scaled units, at which the decoder takes over, in place of the process's own (continuous time only). `context`
+    has the scaled conditions of each molecule. Raises ConfigError for draws < 1 and for a lowest level that does not
+    fit, InterruptedError when `cancelled` answers yes.
     """
     if draws < 1:
         raise ConfigError(f"draws is {draws}, but at least 1 is needed.")
+    first = denoiser.process.minimum if lowest is None else lowest
+    if lowest is not None and (steps is not None or not 0 < lowest < denoiser.process.maximum):
+        raise ConfigError(
+            f"lowest is {lowest} with steps {steps}; it needs continuous time (steps: null) and a level below "
+            f"{denoiser.process.maximum:g}."
+        )
     out: dict[int, Likelihood] = {}
     for part, z, x in size_buckets(numbers, positions, denoiser.device):
         view = told(denoiser, context, part)
-        found = bound_of_bucket(view, sizes, z, x, [seeds[k] for k in part], draws, steps, cancelled)
+        found = bound_of_bucket(view, sizes, z, x, [seeds[k] for k in part], draws, steps, first, cancelled)
         out.update(zip(part, found, strict=True))
         progress(len(out))
     return [out[k] for k in range(len(numbers))]

@@ -36,6 +36,10 @@ class Process(Protocol):
     def first(self) -> float:
         """The level at which samplers start; above it a molecule is lost in noise, and steps there are wasted."""
 
+    @property
+    def focus(self) -> float | None:
+        """The level around which samplers call the network most often; None when all levels are alike in log s."""
+
     def network_time(self, level: Tensor) -> Tensor:
         """Noise levels s `[b]` to the time in 0..1 that the network sees `[b]`."""
 
@@ -53,11 +57,15 @@ def prior_scale(last: float) -> float:
 
 @dataclass(frozen=True)
 class VarianceExploding:
-    """alpha = 1 and s from minimum to maximum, evenly spaced in log s; samplers start at `start` where given."""
+    """alpha = 1 and s from minimum to maximum, evenly spaced in log s.
+
+    Where given, samplers start at `start` and call the network twice as often around `focus`.
+    """
 
     minimum: float = 0.004
     maximum: float = 20.0
     start: float | None = None
+    focus: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.minimum < self.maximum:
@@ -68,13 +76,18 @@ class VarianceExploding:
             raise ConfigError(
                 f"samplers must start within {self.minimum}..{self.maximum}, but start is {self.start}."
             )
+        if self.focus is not None and not self.minimum < self.focus < self.maximum:
+            raise ConfigError(
+                f"samplers look closest within {self.minimum}..{self.maximum}, but focus is {self.focus}."
+            )
 
     @property
     def first(self) -> float:
         return self.start or min(self.maximum, HIGHEST_FIRST)
 
     def network_time(self, level: Tensor) -> Tensor:
-        return (level / self.minimum).log() / math.log(self.maximum / self.minimum)
+        """Log level in units of the range; levels below it are told as the lowest one that the network has seen."""
+        return (level / self.minimum).log().clamp(min=0) / math.log(self.maximum / self.minimum)
 
     def grid(self, steps: int) -> Tensor:
         return torch.logspace(
@@ -89,6 +102,7 @@ class Tabulated:
         if gamma.dim() != 1 or len(gamma) < 2 or not bool((gamma.diff() > 0).all()):
             raise ConfigError("a gamma table must be one increasing row of at least two numbers.")
         self.gamma = gamma.to(torch.float32)
+        self.focus = None
         self.minimum, self.maximum = (math.exp(0.5 * g) for g in (float(gamma[0]), float(gamma[-1])))
 
     @property

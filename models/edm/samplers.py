@@ -13,13 +13,14 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from models.core.errors import ConfigError
 from models.edm.denoiser import Denoiser, levels
 from models.edm.lanes import STATE, Lanes
-from models.edm.process import Tabulated
+from models.edm.process import Process, Tabulated
 
 
 class Sampler(Protocol):
@@ -35,15 +36,29 @@ class Sampler(Protocol):
         """One network call: move every lane one stage on."""
 
 
+def call_levels(process: Process, lowest: float, count: int) -> Tensor:
+    """`count` levels from the first one down to `lowest`, float64: evenly in log s, but twice as dense at the focus.
+
+    The density of calls is 1 + exp(-(log s - log focus)^2 / 2).
+    """
+    fine = np.linspace(math.log(process.first), math.log(lowest), 4001)
+    passed = -fine
+    if process.focus is not None:
+        away = torch.from_numpy(fine - math.log(process.focus))
+        passed = passed - math.sqrt(math.pi / 2) * torch.erf(away / math.sqrt(2)).numpy()
+    wanted = np.linspace(passed[0], passed[-1], count)
+    return torch.from_numpy(np.exp(np.interp(wanted, passed, fine)))
+
+
 def falling_levels(denoiser: Denoiser, count: int, churn: float) -> Tensor:
     """`count` levels from the process's first to its minimum, then zero, for steps that raise the noise by churn.
 
-    The network is called at 1 + churn times a level, and it is those calls that must not be wasted: they fall evenly
-    in log s from the first level on, so the second level already lies the churn lower.
+    The network is called at 1 + churn times a level, and it is these calls that must not be wasted above the first
+    level: so the second level already lies the churn lower.
     """
     process = denoiser.process
-    highest = max(process.first / (1 + churn), process.minimum)
-    falling = torch.linspace(math.log(highest), math.log(process.minimum), count, dtype=STATE).exp()
+    lowest = min(process.minimum * (1 + churn), process.first)
+    falling = call_levels(process, lowest, count) / (1 + churn)
     falling[0] = process.first
     return torch.cat([falling, falling.new_zeros(1)])
 

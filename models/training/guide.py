@@ -45,7 +45,7 @@ def main(
     model: Annotated[Path, typer.Argument(help="Card (.json) of the model.")],
     guide: Annotated[Path, typer.Argument(help="Card (.json) of the smaller model.")],
     out: Annotated[Path, typer.Option(help="Folder for the joined pair.")],
-    guidance: Annotated[float, typer.Option(help="Default of the joined model.")] = 0.8,
+    guidance: Annotated[float, typer.Option(help="Default of the joined model.")] = 0.65,
 ) -> None:
     """Write the model with its guide; metrics are left out, for they must be measured anew."""
     (card, strong), (guide_card, weak) = load(model), load(guide)

@@ -74,6 +74,30 @@ def test_with_the_optimal_denoiser_the_continuous_bound_is_the_log_likelihood(
         assert likelihood.standard_error < 1.5
 
 
+@pytest.mark.parametrize("lowest", [0.03, 0.004])
+def test_with_the_optimal_denoiser_the_bound_does_not_depend_on_where_the_decoder_takes_over(
+    gaussian: Callable[..., Any], lowest: float
+) -> None:
+    process = PROCESSES["variance-exploding"]
+    z, x = molecules(4, 1.0)
+    found = bound(
+        gaussian(1.0, process=process), SIZES, z, x, seeds=range(4), draws=100, steps=None, lowest=lowest
+    )
+    for likelihood, row in zip(found, x, strict=True):
+        expected = exact_log_prob(row, 1.0) + prior_gap(row, 1.0, process)
+        # False alarm below 1e-3 at 4 standard errors; the decoder's Gaussian costs a little at the higher level.
+        assert abs(likelihood.value - expected) < 4 * likelihood.standard_error + 0.02
+
+
+@pytest.mark.parametrize("options", [{"lowest": 0.0}, {"lowest": 30.0}, {"lowest": 0.001, "steps": 100}])
+def test_a_lowest_level_that_does_not_fit_is_refused(
+    gaussian: Callable[..., Any], options: dict[str, Any]
+) -> None:
+    z, x = molecules(1, 1.0)
+    with pytest.raises(ConfigError, match="lowest is"):
+        bound(gaussian(1.0, process=PROCESSES["variance-exploding"]), SIZES, z, x, seeds=[0], **options)
+
+
 def discretization_loss(x: Any, spread: float, grid: Tensor) -> float:
     """Closed form of the diffusion term of a discrete process on Gaussian data."""
     low, level = grid[:-1], grid[1:]

@@ -15,7 +15,7 @@ from models.core.errors import ConfigError
 from models.core.random import molecule_seed
 from models.edm.model import EDM
 from models.edm.process import VarianceExploding, polynomial
-from models.edm.samplers import SAMPLERS, make_sampler
+from models.edm.samplers import SAMPLERS, falling_levels, make_sampler
 from models.edm.sampling import SamplingRun
 from models.edm.sizes import SizeDistribution
 
@@ -52,6 +52,22 @@ def test_the_order_of_convergence(gaussian: Callable[..., Any], sampler: str, or
     errors = [flow_error(denoiser, sampler, 2 * k - 1 if sampler == "heun" else k) for k in levels]
     slope = -np.polyfit(np.log([k - 1 for k in levels]), np.log(errors), 1)[0]
     assert slope == pytest.approx(order, abs=0.15)
+
+
+@pytest.mark.parametrize("churn", [0.0, 0.8, 2.5])
+@pytest.mark.parametrize("focus", [None, 0.1])
+def test_no_call_is_wasted_and_calls_are_twice_as_dense_at_the_focus(
+    gaussian: Callable[..., Any], churn: float, focus: float | None
+) -> None:
+    process = VarianceExploding(0.001, 20.0, start=4.0, focus=focus)
+    grid = falling_levels(gaussian(SPREAD, process=process), 2000, churn)
+    calls = torch.minimum(grid[:-1] * (1 + churn), grid[0])
+    assert float(calls[0]) == 4.0
+    assert float(calls[-1]) == pytest.approx(0.001 * (1 + churn))
+    ratio = (calls[:-1] / calls[1:]).log()  # the distance between neighbors in log s
+    assert float(ratio.min()) > 0
+    closest, widest = float(ratio[(calls[1:] - 0.1).abs().argmin()]), float(ratio.max())
+    assert widest / closest == pytest.approx(1.0 if focus is None else 2.0, rel=0.02)
 
 
 def variance_of_steps(denoiser: Any, sampler: str, grid: Tensor, churn: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from models.training.evaluations.molecules import Progress, data_row, judge, nob
 
 SAMPLER = ("steps", "sampler", "churn", "guidance")
 BATCH = 256
+PUBLISHED_LEVEL = math.sqrt(1e-5 / (1 - 1e-5))
+"""Noise of the published models' first step in Angstrom: precision 1e-5, positions not scaled."""
 
 
 def card_sampler(card: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,6 +47,7 @@ def measure_bound(
     count: int,
     *,
     draws: int = 64,
+    lowest: float | None = None,
     seed: int = 0,
     progress: Progress = nobody,
 ) -> dict[str, float]:
@@ -59,6 +63,7 @@ def measure_bound(
         [record.positions for record in records],
         [molecule_seed(seed, row) for row in rows],
         draws=draws,
+        lowest=lowest,
         progress=progress,
     )
     values = -np.array([likelihood.value for likelihood in found])
@@ -88,12 +93,26 @@ def evaluate(model: EDM, card: Mapping[str, Any], options: Options, watch: Watch
     metrics = sample_metrics(found, real, steps=calls, **{k: v for k, v in sampler.items() if k != "steps"})
     metrics.append({"name": "diverged", "value": sum(s.diverged for s in samples), "n": len(samples)})
     if options.test_items:
-        bound = measure_bound(
-            model, load_dataset(data, "test"), options.test_items,
-            progress=lambda done: watch("scoring", done, options.test_items),
-        )  # fmt: skip
-        metrics.append({"name": "negative_bound", "unit": "nats", **bound})
+        metrics += bounds(model, load_dataset(data, "test"), options.test_items, watch)
     return metrics
+
+
+def bounds(model: EDM, test: MoleculeDataset, count: int, watch: Watch) -> list[Metric]:
+    """The bound of test molecules with the decoder at the model's own lowest level and at the published one."""
+    scale = model.denoiser.features.coordinate_scale
+    levels = {"negative_bound": None, "negative_bound_at_published_precision": PUBLISHED_LEVEL / scale}
+    if model.denoiser.process.minimum <= PUBLISHED_LEVEL / scale:
+        del levels["negative_bound_at_published_precision"]  # the model's own is as fine
+    return [
+        {
+            "name": name, "unit": "nats",
+            **measure_bound(
+                model, test, count, lowest=lowest, progress=lambda done, name=name: watch(name, done, count)
+            ),
+            "lowest_angstrom": round((lowest or model.denoiser.process.minimum) * scale, 6),
+        }
+        for name, lowest in levels.items()
+    ]  # fmt: skip
 
 
 def glimpse(model: EDM) -> dict[str, float]:
