@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdMolDescriptors
 
-from chemistry.bonds.mapped import mapped_mol
+from chemistry.bonds.mapped import as_mapped, mapped_mol
 from chemistry.hessian.mmff import bonded_mol
 from chemistry.reasons import Failure
 from chemistry.structure import Structure
@@ -56,8 +56,11 @@ def eem_charges(mol: Chem.Mol) -> NDArray[np.float64] | Failure:
 
 def charged_graph(structure: Structure) -> tuple[MolecularGraph, NDArray[np.float64] | Failure] | Failure:
     """The graph of a structure and its charges; a Failure where no bonds are found. Foreign ones: in a `Guard`."""
-    mol = bonded_mol(structure)
-    return mol if isinstance(mol, Failure) else (graph_of(mol), eem_charges(mol))
+    found = bonded_mol(structure)
+    if isinstance(found, Failure):
+        return found
+    mol = as_mapped(found)
+    return graph_of(mol), eem_charges(mol)
 
 
 def mapped_graph(

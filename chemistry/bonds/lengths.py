@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
 
+from chemistry.bonds.mapped import as_mapped
 from chemistry.hessian.mmff import bonded_mol
 from chemistry.reasons import Failure
 from chemistry.structure import Structure
@@ -57,7 +58,7 @@ def measured_bonds(structure: Structure) -> BondLengths | Failure:
     mol = bonded_mol(structure)
     if isinstance(mol, Failure):
         return mol
-    found = bond_lengths(mol)
+    found = bond_lengths(as_mapped(mol))
     if not len(found):
         return Failure.because("no-bonds", "the molecule has no bonds to measure", title=structure.title)
     return found

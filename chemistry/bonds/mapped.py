@@ -1,4 +1,6 @@
-"""Molecules of a data set that gives a SMILES and coordinates, put together where both mean the same atoms."""
+"""Molecules of a data set that gives a SMILES and coordinates, put together where both mean the same atoms; and
+checked molecules in the same form.
+"""
 
 from __future__ import annotations
 
@@ -27,3 +29,13 @@ def mapped_mol(smiles: str, numbers: NDArray[np.int64], positions: NDArray[np.fl
     conformer.SetPositions(np.ascontiguousarray(positions, np.float64))
     mol.AddConformer(conformer, assignId=True)
     return mol
+
+
+def as_mapped(mol: Chem.Mol) -> Chem.Mol:
+    """A copy of a checked molecule with aromatic bonds told as such, as `mapped_mol` has them.
+
+    `check` leaves single and double bonds in their place, which a model that learned aromatic ones would not know.
+    """
+    copy = Chem.Mol(mol)
+    Chem.SetAromaticity(copy)
+    return copy

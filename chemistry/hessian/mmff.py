@@ -20,7 +20,7 @@ def mmff_forces(structure: Structure) -> Forces | Failure:
     mol = bonded_mol(structure)
     if isinstance(mol, Failure):
         return mol
-    radicals = tuple(atom.GetIdx() for atom in mol.GetAtoms() if atom.GetNumRadicalElectrons())
+    radicals = _radicals(mol)
     if radicals:
         message = "MMFF94 knows no radicals; is a hydrogen missing? Method xtb takes them"
         return Failure.because("no-parameters", message, atoms=radicals, title=structure.title)
@@ -45,13 +45,23 @@ def mmff_forces(structure: Structure) -> Forces | Failure:
 
 
 def bonded_mol(structure: Structure) -> Chem.Mol | Failure:
-    """A sanitized molecule: with the bonds given, else by distances, else (charged, or refused) by RDKit's rule."""
+    """A sanitized molecule: with the bonds given, else by distances, else by RDKit's rule.
+
+    The latter for charged molecules, and for those where distances leave an atom with a free valence: in aromatic
+    rings many bonds are too long for the table's double bonds.
+    """
     if structure.bonds is not None:
         report = check(structure, bond_rule="given")
     else:
         report = check(structure, bond_rule="rdkit" if structure.charge else "distance")
-        if not report.valid and not structure.charge:
-            report = check(structure, bond_rule="rdkit")
+        if not structure.charge and (not report.valid or _radicals(report.mol)):
+            other = check(structure, bond_rule="rdkit")
+            if not report.valid or (other.valid and not _radicals(other.mol)):
+                report = other
     if report.valid:
         return report.mol
     return Failure(report.reasons, structure.title)
+
+
+def _radicals(mol: Chem.Mol) -> tuple[int, ...]:
+    return tuple(atom.GetIdx() for atom in mol.GetAtoms() if atom.GetNumRadicalElectrons())
