@@ -50,7 +50,9 @@ class Codec:
         parts: list[tuple[NDArray[np.int64], Floats]] = [(sizes, self.lengths)]
         for call in range(max((len(calls) for calls in told), default=0)):
             now = [calls[call] for calls in told if call < len(calls)]
-            parts.append(tuple(np.concatenate(part) for part in zip(*now, strict=True)))
+            parts.append(
+                (np.concatenate([part[0] for part in now]), np.concatenate([part[1] for part in now]))
+            )
         cost = [
             float(-np.log2(self.lengths[len(ids)])) + sum(bits(*part) for part in calls)
             for ids, calls in zip(strings, told, strict=True)

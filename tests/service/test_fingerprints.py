@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 
@@ -30,6 +31,21 @@ def test_drawn_fingerprints_name_real_molecules(http):
     assert answer.status_code == 200 and job["status"] == "succeeded", answer.text
     rows = http.get(job["links"]["molecules"]).json()["items"]
     assert len(rows) == 3 and all(row["on"] and row["nearest"][0]["smiles"] for row in rows)
+
+
+def test_a_library_of_fingerprints_goes_there_and_back(http):
+    path = "/v1/models/ddf-fingerprints"
+    body = {"molecules": {"smiles": ["CCO first", "c1ccncc1", "nothing"]}, "fingerprint": "morgan"}
+    job = http.post(f"{path}/compress", json=body, headers=WAIT, timeout=70).json()
+    assert job["status"] == "succeeded", job
+    file = http.get(f"{job['links']['self']}/files/library.eqm").content
+    given = {"library": base64.b64encode(file).decode()}
+    job = http.post(f"{path}/decompress", json=given, headers=WAIT, timeout=70).json()
+    rows = http.get(job["links"]["molecules"]).json()["items"]
+    assert [bool(row["on"]) for row in rows] == [True, True, False] and rows[2]["string"] == "nothing"
+    given["library"] = base64.b64encode(file[:-1]).decode()
+    answer = http.post(f"{path}/decompress", json=given)
+    assert answer.status_code == 422 and answer.json()["errors"][0]["pointer"] == "/library"
 
 
 def test_an_unknown_fingerprint_is_a_problem_that_names_the_field(http):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import math
 
 import pytest
 
+from models.ardm.container import Block, Library, write
 from workers.adapters.base import Item
 from workers.cards import builtin_folder, load_card
 from workers.problems import Validation
-from workers.schemas.ddf import SampleRequest, ScoreRequest
+from workers.schemas.ddf import CompressRequest, DecompressRequest, SampleRequest, ScoreRequest
 from workers.settings import Settings
 
 
@@ -81,3 +83,33 @@ def test_an_unknown_fingerprint_of_a_model_is_pointed_at(ddf_card):
     with pytest.raises(Validation, match="morgan") as found:
         SampleRequest(fingerprint="morgan").check_model(card, Settings())
     assert found.value.extensions["errors"][0]["pointer"] == "/fingerprint"
+
+
+LIBRARY = ("OCC1CCCO1 first", "CC(=O)Nc1ccc(O)cc1", "no molecule", "c1ccncc1", "CCO", "FC(F)F")
+
+
+@pytest.mark.parametrize("kind", ["maccs", "morgan"])
+def test_a_library_of_fingerprints_comes_back_whole_and_by_number(run, ddf_card, kind):
+    request = CompressRequest(molecules={"smiles": ["C"]}, fingerprint=kind, block=2)
+    rows = run(request, given(*LIBRARY), "compress")
+    assert [row["raw"] for row in rows] == [text == "no molecule" for text in LIBRARY]
+    assert [row.get("code_molecules") for row in rows] == [2, None, 2, None, 2, None]
+    indexed = [row | {"index": k} for k, row in enumerate(rows)]
+    file = base64.b64encode(request.produce(indexed, ddf_card.weights.sha256)).decode()
+    for numbers in (None, [5, 2, 0]):
+        wanted = DecompressRequest(library=file, numbers=numbers)
+        wanted.check_model(ddf_card, Settings())
+        back = run(wanted, [Item(k, 1) for k in range(wanted.item_count())], "decompress")
+        chosen = numbers or range(6)
+        assert [row["bits_on"] for row in back] == [rows[k].get("bits_on") for k in chosen]
+        assert [row["string"] for row in back] == ["no molecule" if k == 2 else None for k in chosen]
+        assert back[-1 if numbers else 0]["title"] == "first" and back[0]["fingerprint"] == kind
+    single = run(score_request(fingerprint=kind), given("CCO"), "score")[0]
+    cost = rows[4]["bits"]
+    assert cost == pytest.approx(-single["log_likelihood"] / math.log(2), abs=4)
+
+
+def test_a_library_of_another_density_is_refused(ddf_card):
+    forged = write(Library(ddf_card.weights.sha256, "left-to-right", 0, (Block(1, b""),)))
+    with pytest.raises(Validation, match="not known here"):
+        DecompressRequest(library=base64.b64encode(forged).decode()).check_model(ddf_card, Settings())

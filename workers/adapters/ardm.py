@@ -228,10 +228,7 @@ class Adapter:
     ) -> Iterator[tuple[Item, Any]]:
         library: Library = request.opened
         codec = self._codec(library.order, library.steps)
-        wanted = {
-            item: item.index if request.numbers is None else request.numbers[item.index]
-            for item in work.items
-        }
+        wanted = {item: request.number(item.index) for item in work.items}
         places = {item: library.place(number) for item, number in wanted.items()}
         needed = sorted({block for block, _ in places.values()})
         try:

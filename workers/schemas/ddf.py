@@ -1,4 +1,4 @@
-"""Requests to fingerprint densities: score molecules by their fingerprint, draw new fingerprints."""
+"""Requests to fingerprint densities: score molecules by their fingerprint, draw and compress fingerprints."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pydantic import Field
 
 from workers.problems import Validation
 from workers.schemas.base import InputRequest, JobRequest, Limits, Table
+from workers.schemas.libraries import LibraryCompressRequest, LibraryDecompressRequest
 
 if TYPE_CHECKING:
     from workers.cards import Card
@@ -28,6 +29,10 @@ SCORES = Table(
         "in_domain", "baselines.chow_liu", "baselines.bernoulli", "nearest_smiles", "nearest_tanimoto", "reasons",
     ),
 )  # fmt: skip
+COMPRESSED = Table("fingerprints.csv", ("index", "title", "smiles", "bits_on", "bits", "raw", "reasons"))
+DECOMPRESSED = Table(
+    "fingerprints.csv", ("index", "number", "title", "fingerprint", "on", "string", "reasons")
+)
 
 KIND_TEXT = "MACCS keys (166 bits, readable) or Morgan bits (radius 2, folded to 256)."
 NEIGHBOURS_TEXT = "Real training molecules named with their Tanimoto similarity, the nearest first."
@@ -86,4 +91,45 @@ class ScoreRequest(InputRequest):
         check_kind(self.fingerprint, card)
 
 
-CAPABILITIES: dict[str, type[JobRequest]] = {"sample": SampleRequest, "score": ScoreRequest}
+class CompressRequest(LibraryCompressRequest):
+    """Compress the fingerprints of a library without loss, in their order, with titles.
+
+    The result is the file `library.eqm`. Only the same weights can decompress it, to the bits that are on and not to
+    the molecules. A record without a fingerprint is kept as the text that it is.
+    """
+
+    texts: ClassVar[Texts] = ()
+    tables: ClassVar[tuple[Table, ...]] = (COMPRESSED,)
+
+    fingerprint: FingerprintKind = Field(default="maccs", description=KIND_TEXT)
+
+    def evaluations_per_item(self) -> int:
+        return 1
+
+    @property
+    def coding(self) -> tuple[str, int]:
+        return self.fingerprint, 0
+
+    def check_model(self, card: Card, limits: Limits) -> None:  # noqa: ARG002
+        check_kind(self.fingerprint, card)
+
+
+class DecompressRequest(LibraryDecompressRequest):
+    """Read a library of fingerprints: all of it, or single ones by number without decoding the others' blocks."""
+
+    texts: ClassVar[Texts] = ()
+    tables: ClassVar[tuple[Table, ...]] = (DECOMPRESSED,)
+
+    def evaluations_per_item(self) -> int:
+        return 1
+
+    def knows(self, order: str, steps: int, card: Card) -> bool:
+        return order in card.config.get("kinds", {}) and steps == 0
+
+
+CAPABILITIES: dict[str, type[JobRequest]] = {
+    "sample": SampleRequest,
+    "score": ScoreRequest,
+    "compress": CompressRequest,
+    "decompress": DecompressRequest,
+}

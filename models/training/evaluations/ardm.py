@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import lzma
-import shutil
-import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +21,7 @@ from models.core.random import molecule_seed
 from models.training.data.strings import StringData, load
 from models.training.evaluations import Metric, Options, Watch
 from models.training.evaluations.figures import share
+from models.training.evaluations.packing import beside
 from models.training.evaluations.strings import likelihood_metric, ngram_metrics, sample_metrics, spread
 from models.weights import load_model
 
@@ -168,11 +166,6 @@ def compression(
         watch("decompressing", start * block, count)
     decoding = time.monotonic() - started
     text = "".join(model.vocabulary.decode(ids) + "\n" for ids in strings).encode()
-    others = {"xz": len(lzma.compress(text, preset=9))}
-    if program := shutil.which("zstd"):
-        others["zstd"] = len(
-            subprocess.run([program, "-19", "-c"], input=text, capture_output=True, check=True).stdout
-        )
     said = {"n": count, "unit": "bits", "block": block, "order": order}
     out: list[Metric] = [
         {
@@ -186,12 +179,7 @@ def compression(
         {"name": "compression_molecules_per_second", "value": round(count / encoding, 2), "n": count},
         {"name": "decompression_molecules_per_second", "value": round(count / decoding, 2), "n": count},
     ]
-    for name, size in others.items():
-        out.append(
-            {"name": f"{name}_bits_per_molecule", "value": round(8 * size / count, 3), **said, "bytes": size}
-        )
-        out.append({"name": f"times_smaller_than_{name}", "value": round(size / len(file), 3), "n": count})
-    return out
+    return out + beside(text, len(file), count, "_per_molecule")
 
 
 def glimpse(model: ARDM) -> dict[str, float]:

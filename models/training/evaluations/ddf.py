@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -11,17 +12,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.ardm.container import Library as Layout
+from models.ardm.container import write
 from models.core.random import generator, molecule_seed
+from models.ddf.codec import FingerprintCodec
 from models.ddf.library import Library
 from models.ddf.model import QUANTILES, FingerprintDDF
 from models.training.data.fingerprints import load
 from models.training.evaluations import Metric, Options, Watch
 from models.training.evaluations.figures import mean_metric, share, significant
+from models.training.evaluations.packing import beside
 
 LIBRARY = 20_000
 """Training molecules kept to name the nearest one."""
 
 CHUNK = 4096
+PACKED = 4096
+"""Test molecules whose fingerprints are compressed."""
+BLOCK = 64
 
 
 def finish(model: FingerprintDDF, data: str) -> dict[str, Any]:
@@ -63,6 +71,8 @@ def evaluate(model: FingerprintDDF, card: Mapping[str, Any], options: Options, w
         watch(f"{kind}, wrong bits", 1, 1)
         metrics += samples(model, kind, bits, train.bits[kind], options)
         watch(f"{kind}, samples", 1, 1)
+        metrics += compression(model, kind, bits[:PACKED])
+        watch(f"{kind}, compression", 1, 1)
     return metrics
 
 
@@ -130,3 +140,21 @@ def tree_samples(model: FingerprintDDF, kind: str, options: Options) -> NDArray[
     baseline: Any = model.baselines[kind]
     found: NDArray[np.uint8] = baseline.sample(options.samples, generator(options.seed, "tree")).numpy()
     return found
+
+
+def compression(model: FingerprintDDF, kind: str, bits: NDArray[np.uint8]) -> list[Metric]:
+    """Bits a fingerprint in a file, read back to prove that nothing is lost, beside other packers of the bits."""
+    codec = FingerprintCodec(model.flow(kind))
+    started = time.monotonic()
+    blocks = [codec.encode(bits[start : start + BLOCK])[0] for start in range(0, len(bits), BLOCK)]
+    encoding = time.monotonic() - started
+    file = write(Layout("00" * 32, kind, 0, tuple(blocks)))
+    back = np.concatenate([codec.decode(block) for block in blocks])
+    said = {"n": len(bits), "unit": "bits", "block": BLOCK, "bytes": len(file)}
+    packed = np.packbits(bits, axis=1).tobytes()
+    return [
+        {"name": f"compressed_bits_{kind}", "value": round(8 * len(file) / len(bits), 3), **said},
+        {"name": f"lossless_{kind}", "unit": "share", "value": float((back == bits).all()), "n": len(bits)},
+        {"name": f"compressed_per_second_{kind}", "value": round(len(bits) / encoding), "n": len(bits)},
+        *beside(packed, len(file), len(bits), f"_{kind}"),
+    ]
