@@ -175,4 +175,6 @@ def _csv_line(cells: Iterable[Any]) -> bytes:
 def _harmless(cell: Any) -> Any:
     if cell is None:
         return ""
+    if isinstance(cell, list | dict):
+        return json.dumps(cell)
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t")) else cell

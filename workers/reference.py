@@ -31,7 +31,7 @@ def reference(
 ) -> None:
     """Put the quantiles of held-out molecules' scores into a model's card; the service then tells percentiles.
 
-    Run it again after the weights have changed. Example: `equimol reference edm-qm9 --set draws=8`.
+    Run it again after the weights have changed. Example: `equimol reference edm-qm9 --set draws=32`.
     """
     from chemistry.datasets.held_out import held_out_records
     from models.training.evaluations.command import find_card, read_settings
@@ -68,7 +68,7 @@ def score_reference(
     kind = request_type(card, "score", settings.plugins)
     if not issubclass(kind, InputRequest):
         raise Validation(f"model {card.id} scores no molecules")
-    request = kind.model_validate({"molecules": {"smiles": ["C"]}, **fields})
+    request = kind.model_validate({"molecules": {"smiles": ["C"]}, **kind.in_brief, **fields})
     request.check_model(card, settings)
     items = [Item(number, seed, text.encode(), form) for number, (text, form) in enumerate(records)]
     engine = Engine(settings, "cpu")
@@ -88,4 +88,5 @@ def score_reference(
     if figure is None or len(values) < len(records) / 2:
         raise Validation(f"model {card.id} scored only {len(values)} of {len(records)} held-out molecules")
     quantiles = [round(float(v), 4) for v in np.quantile(values, np.linspace(0, 1, 101))]
-    return {figure: quantiles, "molecules": len(values), "request": fields}
+    made = {name: getattr(request, name) for name in ("method", "draws") if hasattr(request, name)}
+    return {figure: quantiles, "molecules": len(values), "request": made | fields}

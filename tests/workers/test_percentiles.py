@@ -114,11 +114,11 @@ def test_the_reference_is_what_the_service_would_score(run_rows) -> None:
     known = load_cards()["survae-conformers"]
     records = [(smiles, "smiles") for smiles in SMILES]
     told: list[int] = []
-    found = score_reference(known, records, {"bonds": False}, progress=told.append)
+    found = score_reference(known, records, {}, progress=told.append)
     assert sum(told) == found["molecules"] == len(SMILES)
     quantiles = found["log_likelihood_per_bond"]
     assert len(quantiles) == 101 and quantiles == sorted(quantiles)
-    assert found["request"] == {"bonds": False}
+    assert found["request"] == {}  # nothing that changes a score
     again = known.model_copy(update={"reference": found | {"data": "here"}})
     again._folder = known._folder
     request = capabilities("survae_conformers", {})["score"].model_validate(

@@ -98,5 +98,5 @@ def _read_one(record: Record) -> Given | Failure:
     found = read_record(record)
     if isinstance(found, Failure):
         return found
-    report = check(found)
+    report = check(found, bond_rule="distance" if found.bonds is None else "given")
     return Given(found, report_data(report), report.mol_block, drawing(report))

@@ -165,7 +165,7 @@ def question_to(kind: type[InputRequest], request: ReportRequest) -> JobRequest:
     """What a model is asked; the records themselves travel with the items."""
     given: dict[str, Any] = {"molecules": {"smiles": ["C"]}, **kind.in_brief}
     if "draws" in kind.model_fields:
-        given["draws"] = max(request.draws, 2)
+        given["draws"] = max(request.draws, kind.in_brief.get("draws", 2))
     return kind.model_validate(given)
 
 

@@ -163,7 +163,7 @@ class Adapter:
         reasons = [*found.given.data["reasons"], *self.outside(found)]
         return {
             "bonds": bonds,
-            "samples": sets.tolist(),
+            "samples": [[round(length, 5) for length in row] for row in sets.tolist()],
             "in_domain": not self.outside(found),
             "reasons": reasons,
         }

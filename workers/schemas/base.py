@@ -130,7 +130,9 @@ class JobRequest(BaseModel):
 class InputRequest(JobRequest):
     """A request that brings molecules."""
 
-    in_brief: ClassVar[dict[str, Any]] = {}  # fields with which a report asks, where only the score counts
+    in_brief: ClassVar[
+        dict[str, Any]
+    ] = {}  # fields with which a report asks; of `draws` the least that make sense
 
     molecules: Molecules
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, FiniteFloat
 
@@ -84,6 +84,7 @@ class ScoreRequest(InputRequest):
     """Log-likelihood of given molecules under the model, in nats, with a standard error."""
 
     tables: ClassVar[tuple[Table, ...]] = (MOLECULES, SCORES)
+    in_brief: ClassVar[dict[str, Any]] = {"draws": 32}  # with 4 the bound is wrong by 50 nats
 
     method: Literal["bound", "probability-flow"] = Field(
         default="bound",

@@ -49,7 +49,12 @@ class ReportRequest(InputRequest):
     models: list[Annotated[str, Field(max_length=64)]] | None = Field(
         default=None, min_length=1, max_length=64, description="Only these models; by default all that can."
     )
-    draws: int = Field(default=4, ge=1, le=256, description="Random draws of every score that is drawn.")
+    draws: int = Field(
+        default=4,
+        ge=1,
+        le=256,
+        description="Random draws of every score that is drawn; models that need more take more.",
+    )
     strain: bool = Field(default=True, description="Also the strain energy of given coordinates.")
 
     def evaluations_per_item(self) -> int:

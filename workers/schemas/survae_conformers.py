@@ -18,6 +18,11 @@ LENGTHS = Table(
     ),
 )  # fmt: skip
 
+SETS = Table(
+    "molecules.csv",
+    ("index", "title", "smiles", "formula", "n_atoms", "n_bonds", "bonds", "samples", "in_domain", "reasons"),
+)
+
 
 class ScoreRequest(InputRequest):
     """log p(bond lengths | kinds of the bonds), exact, and which bond is odd given all others.
@@ -43,7 +48,7 @@ class SampleRequest(InputRequest):
     Only the kinds of the bonds are looked at; coordinates that come with the molecules are not.
     """
 
-    tables: ClassVar[tuple[Table, ...]] = (MOLECULES,)
+    tables: ClassVar[tuple[Table, ...]] = (SETS,)
 
     draws: int = Field(default=16, ge=1, le=1000, description="Sets for every molecule.")
 

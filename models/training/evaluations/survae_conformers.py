@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 
 
 def evaluate(model: BondLengthFlow, card: Mapping[str, Any], options: Options, watch: Watch) -> list[Metric]:
-    """`test_items` held-out molecules (0: all), and a set drawn for each of at most `samples` of them.
+    """`test_items` held-out molecules (0: all), and a set drawn for each of `samples` of them.
 
     The baseline draws every bond from a Gaussian mixture of its kind's lengths, whatever the other bonds are.
     """
@@ -37,7 +37,8 @@ def evaluate(model: BondLengthFlow, card: Mapping[str, Any], options: Options, w
     model = model.double()
     name = card["training"]["data"]
     train, test = load(name, "train"), load(name, "test")
-    rows = np.random.default_rng(options.seed).permutation(len(test))[: options.test_items or len(test)]
+    shuffled = np.random.default_rng(options.seed).permutation(len(test))
+    rows = shuffled[: options.test_items or len(test)]
     cheap = Baseline.fitted(train, model, options.seed)
     nats, plain, errors, guesses, found, blind, chance = [], [], [], [], [], [], []
     for done, row in enumerate(rows, 1):
@@ -68,7 +69,7 @@ def evaluate(model: BondLengthFlow, card: Mapping[str, Any], options: Options, w
         },
         mean_metric("length_error_angstrom", np.array(errors), "Angstrom")
         | {"baseline": significant(np.mean(guesses)), "baseline_is": "the median of the kind"},
-        *drawn_sets(model, test, cheap, rows[: options.samples], options.seed),
+        *drawn_sets(model, test, cheap, shuffled[: options.samples], options.seed),
     ]  # fmt: skip
 
 
@@ -76,6 +77,7 @@ def drawn_sets(
     model: BondLengthFlow, test: LengthData, cheap: Baseline, rows: NDArray[np.int64], seed: int
 ) -> list[Metric]:
     """Kolmogorov's distance of drawn from real sets: of all lengths, standardized, and of the range within a kind.
+    Real lengths are blurred as those of the training were.
 
     The range between the shortest and the longest C-H bond of a molecule shows whether bonds are drawn together.
     """
@@ -88,7 +90,8 @@ def drawn_sets(
         made = model.sample(torch.from_numpy(kinds)[None], noise)[0].numpy()
         source = np.random.default_rng([seed, int(row), 1])
         marked = np.array([k in hydrogen for k in kinds.tolist()])
-        for pool, values in ((real, lengths), (drawn, made), (independent, cheap.draw(kinds, source))):
+        blurred = lengths + model.noise * source.normal(size=len(lengths))
+        for pool, values in ((real, blurred), (drawn, made), (independent, cheap.draw(kinds, source))):
             pool.lengths.extend(((values - means[kinds]) / scales[kinds]).tolist())
             if marked.sum() > 1:
                 pool.ranges.append(float(np.ptp(values[marked])))
