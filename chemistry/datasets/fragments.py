@@ -11,15 +11,19 @@ MOST_HEAVY_ATOMS = 9
 _QM9 = frozenset({1, 6, 7, 8, 9})
 
 
-def drug_like(count: int) -> list[str]:
-    """SMILES evenly spread over the test split of MOSES. Raises DatasetError when molsets is missing."""
+def drug_like(count: int, half: int = 0) -> list[str]:
+    """SMILES evenly spread over the test split of MOSES; those of half 1 lie between those of half 0.
+
+    Raises DatasetError when molsets is missing.
+    """
     found = moses_smiles("test")
-    return found[:: max(len(found) // count, 1)][:count]
+    step = max(len(found) // count, 2)
+    return found[half * (step // 2) :: step][:count]
 
 
-def fragments(count: int) -> list[str]:
+def fragments(count: int, half: int = 0) -> list[str]:
     """Different BRICS fragments of drug-like molecules with 5 to 9 heavy atoms, all of C, N, O, F: what makes them
-    unlike QM9's molecules is neither their size nor their elements.
+    unlike QM9's molecules is neither their size nor their elements. Those of half 1 are none of half 0.
     """
     out: dict[str, None] = {}
     with rdBase.BlockLogs():
@@ -33,6 +37,6 @@ def fragments(count: int) -> list[str]:
                 elements = {atom.GetAtomicNum() for atom in plain.GetAtoms()}
                 if 5 <= plain.GetNumHeavyAtoms() <= MOST_HEAVY_ATOMS and elements <= _QM9:
                     out[Chem.MolToSmiles(plain)] = None
-            if len(out) >= count:
+            if len(out) >= (half + 1) * count:
                 break
-    return list(out)[:count]
+    return list(out)[half * count :][:count]
