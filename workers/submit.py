@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from workers.cards import Card, CardShelf
@@ -58,7 +59,7 @@ class Desk:
             card.require_available()
             request.check_model(card, settings)
         request.check_shelf(self.shelf, settings.plugins)
-        given = None if request.input is None else self._input(request.input, owner)
+        given = None if request.input is None else self._input(request.input, request.reads, owner)
         items = request.item_count() if given is None else len(given.spans)
         if items > settings.max_molecules:
             raise TooLarge(
@@ -133,7 +134,7 @@ class Desk:
             self.files.delete(job_id)
         return known
 
-    def _input(self, molecules: Molecules, owner: str) -> PreparedInput:
+    def _input(self, molecules: Molecules, reads: Sequence[str], owner: str) -> PreparedInput:
         if molecules.job is None:
             return prepare(molecules, self.settings)
         source = self.store.get(molecules.job, owner=owner)
@@ -141,9 +142,13 @@ class Desk:
             raise NotReady(
                 f"job {source.id} is {source.status}; its molecules can be used when it has succeeded"
             )
-        if not any(file.name == "molecules.xyz" for file in source.files):
-            raise Validation(f"job {source.id} ({source.capability}) has no molecules")
-        return prepare_bytes(self.files.read(source.id, source.path("molecules.xyz")), "xyz", self.settings)
+        sizes = {file.name: file.bytes for file in source.files}
+        for kind in reads:
+            name = f"molecules.{kind}"
+            if sizes.get(name):
+                form = "smiles" if kind == "smi" else kind
+                return prepare_bytes(self.files.read(source.id, source.path(name)), form, self.settings)
+        raise Validation(f"job {source.id} ({source.capability}) has no molecules")
 
 
 def queue_of(request: JobRequest, cost: Cost, settings: Settings) -> str:

@@ -109,6 +109,16 @@ def test_the_report_of_a_finished_job_has_strain(http):
     assert strain["kind"] == "estimate" and 0 <= strain["value"] < 1  # MMFF94's own minimum
 
 
+def test_the_report_of_a_finished_job_keeps_the_bonds_of_its_molecules(http):
+    """String models need them, and distances would take the ring's long bonds for single ones."""
+    made, _ = done(http, "/v1/convert", {"molecules": {"smiles": ["Cc1ccncc1"]}, "seed": 1})
+    body = {"molecules": {"job": made["id"]}, "models": ["survae-conformers"], "strain": False}
+    _, rows = done(http, "/v1/report", body)
+    assert rows[0]["smiles"] == "Cc1ccncc1"
+    (score,) = rows[0]["scores"]
+    assert score["kind"] == "exact" and score["percentile"] is not None
+
+
 @pytest.mark.parametrize(
     ("models", "pointer", "words"),
     [

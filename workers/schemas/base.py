@@ -64,6 +64,7 @@ class JobRequest(BaseModel):
 
     tables: ClassVar[tuple[Table, ...]] = (MOLECULES,)  # the CSV files of the job
     texts: ClassVar[tuple[Literal["sdf", "xyz", "smi"], ...]] = ("sdf", "xyz", "smi")  # the molecules.* files
+    reads: ClassVar[tuple[str, ...]] = ("xyz", "sdf", "smi")  # of a finished job, the best file first
     product: ClassVar[str | None] = None  # a file of the request's own, made by `produce`
     listing: ClassVar[str | None] = None  # a JSON file with all rows as they are
 

@@ -45,6 +45,7 @@ class ReportRequest(InputRequest):
     tables: ClassVar[tuple[Table, ...]] = (MOLECULES, REPORT)
     product: ClassVar[str | None] = "report.html"
     listing: ClassVar[str | None] = "report.json"
+    reads: ClassVar[tuple[str, ...]] = ("sdf", "smi", "xyz")  # string models need bonds
 
     models: list[Annotated[str, Field(max_length=64)]] | None = Field(
         default=None, min_length=1, max_length=64, description="Only these models; by default all that can."

@@ -44,6 +44,7 @@ INFILLED = Table(
 class StringRequest(InputRequest):
     """A request that brings molecules to a string model, in any format; the worker reads their SMILES."""
 
+    reads: ClassVar[tuple[str, ...]] = ("sdf", "smi", "xyz")
     texts: ClassVar[Texts] = ("smi",)
     tables: ClassVar[tuple[Table, ...]] = (STRINGS,)
 
