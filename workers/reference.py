@@ -39,12 +39,13 @@ def reference(
 
     path = find_card(model)
     given = read_settings(set)
-    source = str(load_card(path).training.get("data", "")).partition("-")[0]
+    known = load_card(path)
+    source = str(known.training.get("data", "")).partition("-")[0]
     records = held_out_records(source, molecules)
     with typer.progressbar(length=len(records), label="scoring") as bar:
-        found = score_reference(load_card(path), records, given, seed, bar.update)
+        found = score_reference(known, records, given, seed, bar.update)
     words = "".join(f" --set {name}={json.dumps(value)}" for name, value in sorted(given.items()))
-    command = f"equimol reference {model} --molecules {molecules} --seed {seed}{words}"
+    command = f"equimol reference {known.id} --molecules {molecules} --seed {seed}{words}"
     card = json.loads(path.read_text(encoding="utf-8"))
     held_out = f"{source}/{'test' if source == 'moses' else 'valid'}"
     write_card({**card, "reference": found | {"data": held_out, "command": command}}, path.parent)

@@ -30,7 +30,9 @@ svg text{font:12px system-ui,sans-serif;fill:var(--ink)}svg text.tick{fill:var(-
 _DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 POLICY = f"default-src 'none'; style-src 'sha256-{_DIGEST}'; base-uri 'none'; form-action 'none'"
 
-LEGEND = f"Red: below percentile {RARE:g}, unlike the reference molecules; amber: below {UNUSUAL:g}; gray: none."
+LEGEND = (
+    f"Red: below percentile {RARE:g}, unlike the reference molecules; amber: below {UNUSUAL:g}; gray: none."
+)
 HEADINGS = "".join(
     f"<th>{heading}</th>" for heading in ("model", "figure", "value", "±", "kind", "percentile", "domain")
 )

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
+
 import pytest
 
+from chemistry.datasets import store
+from chemistry.datasets.held_out import held_out_records
+from chemistry.datasets.importing import ImportOptions, import_molecules
+from chemistry.errors import DatasetError
+from chemistry.formats import read_structures, write_smiles
+from chemistry.guard import Guard
+from chemistry.smiles import canonical_smiles
+from chemistry.structure import Structure
 from workers.adapters.base import Item, Row
 from workers.adapters.percentiles import percentile_of, with_standing
 from workers.cards import Card, CardShelf, load_cards
 from workers.families import capabilities
 from workers.problems import Validation
-from workers.reference import score_reference
+from workers.reference import reference, score_reference
 from workers.schemas.base import InputRequest
 from workers.schemas.edm import ScoreRequest
 from workers.schemas.report import ReportRequest, askable
@@ -62,7 +74,7 @@ def test_scores_made_in_another_way_or_without_a_value_get_none() -> None:
     flow = ScoreRequest.model_validate({"molecules": {"smiles": ["C"]}, "method": "probability-flow"})
     bound = ScoreRequest.model_validate({"molecules": {"smiles": ["C"]}})
     known = card(log_likelihood=QUANTILES, request={"method": "bound"})
-    for row, reference, request in (
+    for row, told, request in (
         (scored(4.0), known, flow),
         (scored(None), known, bound),
         (scored(4.0), card(), bound),
@@ -70,7 +82,7 @@ def test_scores_made_in_another_way_or_without_a_value_get_none() -> None:
         (scored(4.0, percentile=None), known, bound),
         (Row(0, {"valid": False, "reasons": []}), known, bound),
     ):
-        assert with_standing(row, reference, request) == row
+        assert with_standing(row, told, request) == row
 
 
 def test_of_two_figures_the_one_that_sizes_spoil_less_is_compared() -> None:
@@ -136,3 +148,39 @@ def test_the_reference_is_what_the_service_would_score(run_rows) -> None:
 def test_a_model_that_scores_no_molecules_has_no_reference() -> None:
     with pytest.raises(Validation, match="scores no molecules"):
         score_reference(load_cards()["enf-dw4"], [("C", "smiles")], {})
+
+
+@pytest.fixture
+def few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A data set of the molecules above, most of them held out."""
+    monkeypatch.setenv("EQUIMOL_CACHE", str(tmp_path / "cache"))
+    with Guard(timeout_seconds=60) as guard:
+        options = ImportOptions("smiles", valid_fraction=0.9, test_fraction=0.0)
+        splits = import_molecules([f"{text}\n" for text in SMILES], options, guard).splits
+    store.write(store.named_folder("few"), "few", splits, {})
+    return "few"
+
+
+def test_held_out_molecules_come_with_their_bonds(few: str) -> None:
+    records = held_out_records(few, 5)
+    assert 3 <= len(records) <= 5 and {form for _, form in records} == {"sdf"}
+    for text, form in records:
+        found = next(iter(read_structures(text, "sdf")))
+        assert isinstance(found, Structure) and found.bonds and form == "sdf"
+        assert write_smiles(found) in {canonical_smiles(known) for known in SMILES}
+    with pytest.raises(DatasetError):
+        held_out_records("nothing", 5)
+
+
+def test_the_command_writes_the_quantiles_with_itself_into_the_card(few: str, tmp_path: Path) -> None:
+    shipped = load_cards()["survae-conformers"]
+    assert shipped.weights_path is not None
+    shutil.copy(shipped.weights_path, tmp_path)
+    path = tmp_path / "mine.json"
+    values = shipped.model_dump(mode="json") | {"id": "mine", "training": {"data": f"{few}-lengths"}}
+    path.write_text(json.dumps(values))
+    reference(str(path), molecules=20, set=["bonds=false"], seed=3)
+    found = json.loads(path.read_text())["reference"]
+    assert found["command"] == "equimol reference mine --molecules 20 --seed 3 --set bonds=false"
+    assert found["data"] == "few/valid" and 15 <= found["molecules"] <= 20
+    assert len(found["log_likelihood_per_bond"]) == 101
