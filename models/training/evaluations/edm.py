@@ -97,6 +97,11 @@ def evaluate(model: EDM, card: Mapping[str, Any], options: Options, watch: Watch
     return metrics
 
 
+def named(watch: Watch, name: str, count: int) -> Progress:
+    """Progress under a name."""
+    return lambda done: watch(name, done, count)
+
+
 def bounds(model: EDM, test: MoleculeDataset, count: int, watch: Watch) -> list[Metric]:
     """The bound of test molecules with the decoder at the model's own lowest level and at the published one."""
     scale = model.denoiser.features.coordinate_scale
@@ -106,9 +111,7 @@ def bounds(model: EDM, test: MoleculeDataset, count: int, watch: Watch) -> list[
     return [
         {
             "name": name, "unit": "nats",
-            **measure_bound(
-                model, test, count, lowest=lowest, progress=lambda done, name=name: watch(name, done, count)
-            ),
+            **measure_bound(model, test, count, lowest=lowest, progress=named(watch, name, count)),
             "lowest_angstrom": round((lowest or model.denoiser.process.minimum) * scale, 6),
         }
         for name, lowest in levels.items()
