@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -60,9 +60,17 @@ class Autoregressive(Layer):
         z, slope = self.univariate.forward(x, self.maps(self.context(x, x.shape[1]), x))
         return Move(z, slope.flatten(1).sum(1))
 
-    def inverse(self, z: Tensor, context: Tensor | None, noise: Noise) -> Tensor:  # noqa: ARG002
+    def inverse(
+        self,
+        z: Tensor,
+        context: Tensor | None,  # noqa: ARG002
+        noise: Noise,  # noqa: ARG002
+        watch: Callable[[], None] = lambda: None,
+    ) -> Tensor:
+        """Place after place; `watch` is called before every network call and may raise."""
         v = torch.zeros_like(z)
         for place in range(z.shape[1]):
+            watch()
             seen = self.context(v[:, : place + 1], z.shape[1])[:, place:]
             for channel in range(z.shape[2]):
                 p = self.maps(seen, v[:, place : place + 1])[:, 0, channel]

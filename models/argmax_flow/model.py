@@ -6,7 +6,7 @@ strings of the vocabulary's tokens up to `longest`; nats.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import torch
@@ -100,9 +100,18 @@ class ArgmaxFlow(nn.Module):
         z: Tensor = self.flow(v.to(dtype), None, noise).value
         return z
 
-    def decode(self, z: Tensor) -> Tensor:
-        """The tokens `[b, n]` that z `[b, n, channels]` stands for."""
-        return self.codes.tokens_of(self.flow.inverse(z, None, Noise([])))
+    def decode(self, z: Tensor, watch: Callable[[], None] = lambda: None) -> Tensor:
+        """The tokens `[b, n]` that z `[b, n, channels]` stands for.
+
+        `watch` is called before every network call (n for an autoregressive flow) and may raise.
+        """
+        for layer in reversed(self.flow.layers):
+            if isinstance(layer, Autoregressive):
+                z = layer.inverse(z, None, Noise([]), watch)
+            else:
+                watch()
+                z = layer.inverse(z, None, Noise([]))  # type: ignore[operator]
+        return self.codes.tokens_of(z)
 
     def loss(
         self,

@@ -29,24 +29,33 @@ def sample(
     bounds: tuple[int, int] | None = None,
     temperature: float = 1.0,
     stopped: Callable[[], bool] = lambda: False,
-    finished: Callable[[int], None] = lambda _: None,
+    stepped: Callable[[int], None] = lambda _: None,
 ) -> list[list[int] | None]:
-    """Token ids of one string per seed, with lengths as in the data or between two bounds; None where not begun when
-    `stopped` said so. temperature: standard deviation of the normal numbers; 0 takes the middle of every map.
+    """Token ids of one string per seed, with lengths as in the data or between two bounds; None where not finished
+    when `stopped` said so. temperature: standard deviation of the normal numbers; 0 takes the middle of every map.
+    stepped: told how many strings every network call is for.
     """
     if temperature < 0:
         raise ConfigError(f"temperature is {temperature}, but must not be negative.")
     lengths = model.lengths.draw(seeds, *(bounds or (1, None)))
     out: list[list[int] | None] = [None] * len(seeds)
-    for rows in by_length(lengths, MOST):
+    rows: list[int]
+
+    def watch() -> None:
         if stopped():
-            return out
+            raise InterruptedError
+        stepped(len(rows))
+
+    for rows in by_length(lengths, MOST):
         sources = [generator(seeds[row], "sample") for row in rows]
         shape = (lengths[rows[0]], model.codes.channels)
         z = temperature * stacked_normal(sources, shape, dtype=torch.float64)
-        for row, ids in zip(rows, model.decode(z.to(model.device)).tolist(), strict=True):
+        try:
+            made = model.decode(z.to(model.device), watch).tolist()
+        except InterruptedError:
+            return out
+        for row, ids in zip(rows, made, strict=True):
             out[row] = ids
-        finished(len(rows))
     return out
 
 
@@ -81,11 +90,12 @@ def path(
     seed: int,
     *,
     way: Way = "spherical",
+    watch: Callable[[], None] = lambda: None,
 ) -> list[Stop]:
     """Strings on the way from one to another. At 0 and 1 they are the two themselves: the flow is invertible.
 
     v is drawn for both ends by the seed. The number of tokens goes evenly from one end's to the other's; where it is
-    more than an end's own, that end's z is continued by normal numbers of the seed.
+    more than an end's own, that end's z is continued by normal numbers of the seed. `watch` may raise.
     """
     if way not in WAYS:
         raise ConfigError(f"the way is {way!r}; choose one of {', '.join(WAYS)}.")
@@ -102,6 +112,6 @@ def path(
     for rows in by_length(lengths, MOST):
         n = lengths[rows[0]]
         points = [between(ends[0][:n], ends[1][:n], positions[row], way) for row in rows]
-        for row, ids in zip(rows, model.decode(torch.stack(points)).tolist(), strict=True):
+        for row, ids in zip(rows, model.decode(torch.stack(points), watch).tolist(), strict=True):
             out[row] = Stop(positions[row], tuple(ids))
     return [stop for stop in out if stop is not None]

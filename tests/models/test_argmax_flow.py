@@ -335,6 +335,15 @@ def test_a_seed_gives_the_same_string_alone_and_in_any_batch(flow: str) -> None:
         sample(model, [1], temperature=-1.0)
 
 
+def test_a_sampler_that_is_told_to_stop_keeps_what_is_finished() -> None:
+    model = tiny()
+    calls: list[int] = []
+    made = sample(model, range(40), stopped=lambda: len(calls) >= 5, stepped=calls.append)
+    assert len(calls) == 5 and None in made
+    whole = sample(model, range(40))
+    assert [ids for ids in made if ids] == [ids for ids, kept in zip(whole, made, strict=True) if kept]
+
+
 def test_a_score_tells_its_parts_and_depends_on_its_seed_only() -> None:
     model = tiny()
     found = score(model, [0, 3, 1], 5, 200)

@@ -80,17 +80,17 @@ class Adapter:
     def _sample(
         self, work: Work, request: SampleRequest, progress: Progress, cancelled: Cancelled
     ) -> Iterator[tuple[Item, Any]]:
-        done = 0
+        done, total = 0, request.evaluations_per_item() * len(work.items)
 
-        def finished(count: int) -> None:
+        def stepped(count: int) -> None:
             nonlocal done
             done += count
-            progress(StepProgress(done, len(work.items)))
+            progress(StepProgress(min(done, total), total))
 
         seeds = [molecule_seed(item.seed, item.index) for item in work.items]
         made = sample(
             self.model, seeds, bounds=request.length_bounds, temperature=request.temperature,
-            stopped=cancelled, finished=finished,
+            stopped=cancelled, stepped=stepped,
         )  # fmt: skip
         whole = [(item, ids) for item, ids in zip(work.items, made, strict=True) if ids is not None]
         texts = [self.model.vocabulary.decode(ids) for _, ids in whole]
@@ -166,11 +166,16 @@ class Adapter:
     def _interpolate(
         self, work: Work, request: InterpolateRequest, cancelled: Cancelled
     ) -> Iterator[tuple[Item, Any]]:
-        if cancelled():
-            return
+        def watch() -> None:
+            if cancelled():
+                raise InterruptedError
+
         start, end = work.content
         positions = [item.index / (request.points - 1) for item in work.items]
-        stops = path(self.model, start, end, positions, work.items[0].seed, way=request.way)
+        try:
+            stops = path(self.model, start, end, positions, work.items[0].seed, way=request.way, watch=watch)
+        except InterruptedError:
+            return
         texts = [self.model.vocabulary.decode(stop.tokens) for stop in stops]
         reports = judge_all(self._guard, texts)
         alike = [alike_all(self._guard, self.model.vocabulary.decode(ids), texts) for ids in (start, end)]
