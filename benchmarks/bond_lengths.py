@@ -87,7 +87,8 @@ def draw(
 
     figure, axes = pyplot.subplots(1, 4, figsize=(13, 3.6), width_ratios=[1, 1, 1, 1.5])
     for axis, (name, (real, drawn)) in zip(axes, pooled.items(), strict=False):
-        edges = np.linspace(*np.quantile(real, [0.001, 0.999]), 80)
+        low, high = np.quantile(real, [0.001, 0.999]).tolist()
+        edges = np.linspace(low, high, 80)
         axis.hist(real, edges, density=True, alpha=0.45, color="#7f8c99", label="real")
         axis.hist(drawn, edges, density=True, histtype="step", color="#d1495b", label="drawn")
         axis.set(title=name, xlabel="Angstrom", yticks=[])
