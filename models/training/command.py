@@ -46,9 +46,13 @@ def train(
     threads: Annotated[int, typer.Option(help="Threads of each process.")] = 1,
     start: Annotated[
         str | None,
-        typer.Option(help="Begin from the weights of this model (its id, or its card) instead of random ones."),
+        typer.Option(
+            help="Begin from the weights of this model (its id, or its card) instead of random ones."
+        ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Order of data and noise, instead of the recipe's.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Order of data and noise, instead of the recipe's.")
+    ] = None,
 ) -> None:
     """Train a model; `torchrun --nproc-per-node 2 -m models.training.command RECIPE` uses two processes."""
     torch.set_num_threads(threads)
