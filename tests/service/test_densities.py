@@ -146,7 +146,7 @@ def test_a_family_that_nobody_has_heard_of_is_in_the_report_by_its_card_alone(ht
 
 @pytest.mark.slow
 def test_without_names_the_report_asks_every_model_that_answers_soon(http):
-    made, _ = done(http, "/v1/convert", {"molecules": {"smiles": ["CC1CC1CO"]}, "seed": 1})
+    made, _ = done(http, "/v1/convert", {"molecules": {"smiles": ["CC(C)CO"]}, "seed": 1})
     _, rows = done(http, "/v1/report", {"molecules": {"job": made["id"]}, "seed": 1})
     asked = {score["model"] for score in rows[0]["scores"]}
     known = {"edm-qm9", "egnn-qm9", "ddf-fingerprints", "convexp-graph", "survae-conformers", "toy-molecules"}
