@@ -38,6 +38,12 @@ class GuardClosedError(ChemistryError, RuntimeError):
     code = "guard-closed"
 
 
+class GuardStartError(ChemistryError, TimeoutError):
+    """A child process that was not ready in time."""
+
+    code = "guard-start"
+
+
 @dataclass
 class Statistics:
     """What a guard has done: children started, calls answered, children killed by cause."""
@@ -194,6 +200,12 @@ class _Child:
         # Wait until it has imported what the first call needs: starting is no part of a call's time limit.
         try:
             self._exchange(pickle.dumps((list(sys.path), memory_bytes, [module])), _STARTUP_SECONDS)
+        except TimeoutError as error:
+            self.end()
+            raise GuardStartError(
+                f"a child process for {module} was not ready after {_STARTUP_SECONDS:g} s, and it usually takes a "
+                "few; the machine is overloaded. Try again with less beside it."
+            ) from error
         except BaseException:
             self.end()
             raise

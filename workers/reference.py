@@ -34,8 +34,8 @@ def reference(
     Run it again after the weights have changed. Example: `equimol reference edm-qm9 --set draws=32`.
     """
     from chemistry.datasets.held_out import held_out_records
-    from models.training.evaluations.command import find_card, read_settings
-    from models.weights.files import write_card
+    from models.training.evaluations.command import read_settings
+    from models.weights.files import find_card, write_card
 
     path = find_card(model)
     given = read_settings(set)

@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.ardm.container import Block, LibraryError
 from models.ardm.integer import IntegerTwin
 from models.ardm.likelihood import order_ranks
 from models.ardm.model import ARDM
 from models.ardm.policy import policy_for
 from models.core.coding import CodeError, Decoder, Floats, bits, encode, shares
+from models.core.library_file import Block, LibraryError
 from models.core.random import generator
 from models.strings.lengths import by_length
 

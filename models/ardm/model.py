@@ -6,7 +6,7 @@ Base measure: counting measure over all strings of the vocabulary's tokens up to
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,11 +50,6 @@ class ARDM(nn.Module):
                 {"inputs": self.hierarchy.symbols, "outputs": size, "longest": self.longest, **network}
             )
         )
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """From the `config` of a card."""
-        return cls(config)
 
     @staticmethod
     def config_for(recipe: Mapping[str, Any], data: Any) -> dict[str, Any]:

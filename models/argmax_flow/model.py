@@ -7,7 +7,7 @@ strings of the vocabulary's tokens up to `longest`; nats.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -66,11 +66,6 @@ class ArgmaxFlow(nn.Module):
                     Coupling(self.codes, univariate, self.longest, config["network"], split),
                 ]
         return layers
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """From the `config` of a card."""
-        return cls(config)
 
     @staticmethod
     def config_for(recipe: Mapping[str, Any], data: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,11 +46,6 @@ class NodeDensity(nn.Module):
         for name, k in (("means", 0), ("scales", 1)):
             values = [statistics[str(z)][k] if str(z) in statistics else float(k) for z in NUMBERS]
             self.register_buffer(name, torch.tensor(values), persistent=False)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """From the `config` of a card."""
-        return cls(config)
 
     @staticmethod
     def config_for(recipe: Mapping[str, Any], data: Any) -> dict[str, Any]:

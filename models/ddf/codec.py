@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.ardm.container import Block, LibraryError
 from models.core.coding import CodeError, Decoder, Floats, bits, encode, shares
 from models.core.integer import FINE, IntegerLinear, frequencies, rounded
+from models.core.library_file import Block, LibraryError
 from models.ddf.flow import DiscreteFlow
 from models.ddf.layers import Classifier, FactorisedPrior, Layer, Split
 from models.ddf.permutation import from_ranks, to_ranks

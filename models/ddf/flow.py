@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,17 +40,12 @@ class DiscreteFlow(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """What `from_config` needs; layers that were added by training are in it."""
+        """What the constructor needs; layers that were added by training are in it."""
         kinds = ["split" if isinstance(layer, Split) else "coupling" for layer in self.layers]
         return {
             "dimensions": self.dimensions, "classes": self.classes, "width": self.width, "depth": self.depth,
             "layers": kinds,
         }  # fmt: skip
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """From the `config` of a card."""
-        return cls(config)
 
     @property
     def remaining(self) -> int:

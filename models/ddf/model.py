@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,13 +40,8 @@ class FingerprintDDF(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """What `from_config` needs; training adds layers and the library to it."""
+        """What the constructor needs; training adds layers and the library to it."""
         return {"kinds": {kind: flow.config for kind, flow in self.items()}, "library": self.library.config}
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """From the `config` of a card."""
-        return cls(config)
 
     @staticmethod
     def config_for(recipe: Mapping[str, Any], data: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -81,11 +81,6 @@ class EDM(nn.Module):
         )
         process = process_from_dict(self.config["process"])
         return assemble(self.features, process, complete, parametrization, told)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """From the `config` of a card."""
-        return cls(config)
 
     @staticmethod
     def config_for(recipe: Mapping[str, Any], data: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -75,11 +75,6 @@ class GraphAutoencoder(nn.Module):
         self.decoders = nn.ModuleDict({method: DistanceDecoder() for method in METHODS})
         self.statistics = PriorStatistics(config["kinds"], self.dimensions)
         self.prior = LatentPrior(config["kinds"], config["sizes"], self.statistics)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """From the `config` of a card."""
-        return cls(config)
 
     @staticmethod
     def config_for(recipe: Mapping[str, Any], data: Any) -> dict[str, Any]:

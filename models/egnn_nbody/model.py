@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,11 +55,6 @@ class ParticleEGNN(nn.Module):
         )
         self.network = EGNN(network)
         self.plain = PlainGNN(EGNNConfig.from_dict({"inputs": 6, "outputs": 3, **config["plain"]}))
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """From the `config` of a card."""
-        return cls(config)
 
     @staticmethod
     def config_for(recipe: Mapping[str, Any], data: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -78,11 +78,6 @@ class PropertyEGNN(nn.Module):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float64), persistent=False)
         # The scale of a property's error, from those of its components.
         self.register_buffer("unit", (self.matrix.square() @ self.scale.square()).sqrt(), persistent=False)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """From the `config` of a card."""
-        return cls(config)
 
     @staticmethod
     def config_for(recipe: Mapping[str, Any], data: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -80,11 +80,6 @@ class ENF(nn.Module):
         self.actnorm = ActNorm(channels, scale=s["coordinate_scale"], jacobian=s["jacobian"])
         if s["kind"] == "molecule":
             self.actnorm.requires_grad_(False)  # the field knows where one-hots and their noise are
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """From the `config` of a card."""
-        return cls(config)
 
     @staticmethod
     def config_for(recipe: Mapping[str, Any], data: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -64,11 +64,6 @@ class ParticleFlow(nn.Module):
             EGNNConfig.from_dict(network), 0, time_pairs=TIME_PAIRS,
             position_scale=float(config.get("position_scale", 1.0)),
         )  # fmt: skip
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """From the `config` of a card."""
-        return cls(config)
 
     @staticmethod
     def config_for(recipe: Mapping[str, Any], data: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,11 +39,6 @@ class MultinomialDiffusion(nn.Module):
         self.times = TimeSampler(self.process.steps)
         classes = {"inputs": len(self.vocabulary), "outputs": len(self.vocabulary), "longest": self.longest}
         self.network = Transformer(TransformerConfig.of({**config["network"], **classes, "times": 1}))
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """From the `config` of a card."""
-        return cls(config)
 
     @staticmethod
     def config_for(recipe: Mapping[str, Any], data: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -51,11 +51,6 @@ class SelfNormFlow(nn.Module):
         self.linear = nn.ModuleList(SelfNormLinear(size) for _ in range(config["layers"]))
         self.activation = SmoothLeaky(config["slope"])
         self.register_buffer("started", torch.zeros((), dtype=torch.bool))
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """The model of a card's configuration."""
-        return cls(config)
 
     @classmethod
     def config_for(cls, recipe: Mapping[str, Any], data: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -79,11 +79,6 @@ class BondLengthFlow(nn.Module):
             takes="positive",
             base_fills="positive",
         )
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """The model of a card's configuration."""
-        return cls(config)
 
     @classmethod
     def config_for(cls, recipe: Mapping[str, Any], data: Any) -> dict[str, Any]:

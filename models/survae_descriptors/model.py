@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -82,11 +82,6 @@ class DescriptorFlow(nn.Module):
             size, 0, config["hidden"], bins=int(config["bins"]), bound=BOUND, activation=nn.SiLU
         )
         self.flow = SurVAE([Parts(parts, columns, latent), spline], StandardNormal(), (size,))
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """The model of a card's configuration."""
-        return cls(config)
 
     @classmethod
     def config_for(cls, recipe: Mapping[str, Any], data: Any) -> dict[str, Any]:

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-import models.weights as shipped
 from models.core.errors import ConfigError
 from models.weights import load_model
-
-FOLDER = Path(shipped.__file__).parent
+from models.weights.files import find_card
 
 
 def begin_from(model: nn.Module, name_or_card: str) -> dict[str, Any]:
     """Fill `model` with the weights of a shipped model (its id) or of any card (.json); returns what the card says of
     its training. Weights that `model` has no place for, an EDM's guide, are left behind.
 
-    Raises ConfigError when the model is unknown or lacks weights of the same names and shapes.
+    Raises CheckpointError when the model is unknown or its weights are not its card's, ConfigError when it lacks
+    weights of the same names and shapes.
     """
-    path = Path(name_or_card)
-    if path.suffix != ".json":
-        path = FOLDER / f"{name_or_card}.json"
-    if not path.is_file():
-        raise ConfigError(
-            f"no model {name_or_card!r} to start from; give the id of a shipped one or its card (.json)."
-        )
+    path = find_card(name_or_card)
     card = json.loads(path.read_text(encoding="utf-8"))
     found = load_model(card, path.with_suffix(".safetensors")).state_dict()
     wanted = model.state_dict()

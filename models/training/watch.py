@@ -20,7 +20,7 @@ class SampleWatch:
 
     def __init__(self, family: str, config: Mapping[str, Any], folder: Path, *, minutes: float) -> None:
         build: Any = family_class(family)
-        self.model: nn.Module = build.from_config(config).eval()
+        self.model: nn.Module = build(config).eval()
         self.glimpse: Callable[[nn.Module], dict[str, float]] | None = getattr(
             evaluation(family), "glimpse", None
         )

@@ -25,6 +25,20 @@ SYMBOLS = {
 }  # fmt: skip
 
 
+SHIPPED = Path(__file__).parent
+
+
+def find_card(model: str) -> Path:
+    """The card of a shipped model by id, or any card by path. Raises CheckpointError when there is none."""
+    path = Path(model)
+    if path.suffix != ".json":
+        path = SHIPPED / f"{model}.json"
+    if not path.is_file():
+        known = sorted(file.stem for file in SHIPPED.glob("*.json"))
+        raise CheckpointError(f"no model {model!r}; shipped models are {known}, or give the path of a card.")
+    return path
+
+
 def family_class(family: str) -> type[nn.Module]:
     """The model class of a family, `models.FAMILY.model_class()`. Raises CheckpointError for an unknown family."""
     if not family.isidentifier():
@@ -58,7 +72,7 @@ def load_model(card: Mapping[str, Any], weights_path: Path, device: str | torch.
             f"{weights_path.name} has sha256 {found[:16]}..., but its card says {wanted[:16]}...: "
             "the file was altered or belongs to another card."
         )
-    model: nn.Module = family_class(card["family"]).from_config(card["config"])  # type: ignore[attr-defined]
+    model: nn.Module = family_class(card["family"])(card["config"])
     try:
         model.load_state_dict(load_file(weights_path))
     except SafetensorError as error:

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from models.ardm.codec import Codec
-from models.ardm.container import Block, Library, LibraryError, check_model, read, write
 from models.ardm.integer import IntegerTwin
 from models.ardm.model import ARDM
 from models.core.errors import ConfigError
 from models.core.integer import EXACT, IntegerLinear
+from models.core.library_file import Block, Library, LibraryError, check_model, read, write
 
 TOKENS = ["c", "C", "(", ")", "1", "O", "N", "="]
 

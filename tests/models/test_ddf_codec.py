@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.ardm.container import Block, LibraryError
+from models.core.library_file import Block, LibraryError
 from models.ddf.codec import FingerprintCodec, silu_table
 from models.ddf.flow import DiscreteFlow
 

@@ -47,7 +47,7 @@ def test_another_network_is_refused(make_edm: Callable[..., EDM], tmp_path: Path
 
 
 def test_unknown_models_and_altered_weights_are_refused(make_edm: Callable[..., EDM], tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no model 'nobody'"):
+    with pytest.raises(CheckpointError, match="no model 'nobody'"):
         begin_from(make_edm(), "nobody")
     card = saved(make_edm(), tmp_path)
     weights = card.with_suffix(".safetensors")

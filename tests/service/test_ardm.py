@@ -10,8 +10,8 @@ import httpx
 import pytest
 import torch
 
-from models.ardm.container import Block, read, write
 from models.ardm.model import ARDM
+from models.core.library_file import Block, read, write
 from models.weights import save_model
 from tests.service.conftest import Service, make_folder
 

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from models.ardm.container import Block, Library, write
+from models.core.library_file import Block, Library, write
 from workers.adapters.base import Item
 from workers.cards import builtin_folder, load_card
 from workers.problems import Validation

@@ -11,21 +11,21 @@ from typing import Any, cast
 from chemistry.guard import Guard
 from chemistry.reasons import Failure
 from models.ardm.codec import Codec
-from models.ardm.container import Library, LibraryError
 from models.ardm.likelihood import StringScore, score
 from models.ardm.model import ARDM
 from models.ardm.sampling import StoppedError, fill
 from models.core.errors import ConfigError
+from models.core.library_file import Library, LibraryError
 from models.core.random import molecule_seed
 from models.strings.lengths import by_length
 from models.strings.tokens import TokenError
 from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
+from workers.adapters.loading import load_weights
 from workers.adapters.molecules import failure_data, lost_row, reasons_data
 from workers.adapters.strings import (
     Written,
     infilled_data,
     judge_all,
-    load_strings,
     openings,
     read_strings,
     string_data,
@@ -54,7 +54,8 @@ class Adapter:
 
     def setup(self, card: Card | None, device: str) -> None:
         """Load the weights; start the child that reads and judges SMILES."""
-        self.model = cast("ARDM", load_strings(card, device))
+        _, model = load_weights(card, device)
+        self.model = cast("ARDM", model)
         self._codecs: dict[tuple[str, int], Codec] = {}
         self._guard = Guard(timeout_seconds=45.0)
 

@@ -15,12 +15,12 @@ from models.core.errors import ConfigError
 from models.core.random import molecule_seed
 from models.strings.tokens import TokenError
 from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
+from workers.adapters.loading import load_weights
 from workers.adapters.molecules import failure_data, lost_row
 from workers.adapters.string_edits import alike_all
 from workers.adapters.strings import (
     Written,
     judge_all,
-    load_strings,
     read_canonical,
     read_strings,
     string_data,
@@ -41,7 +41,8 @@ class Adapter:
 
     def setup(self, card: Card | None, device: str) -> None:
         """Load the weights; start the child that reads and judges SMILES."""
-        self.model = cast("ArgmaxFlow", load_strings(card, device))
+        _, model = load_weights(card, device)
+        self.model = cast("ArgmaxFlow", model)
         self._guard = Guard(timeout_seconds=20.0)
 
     def decode(self, capability: str, request: JobRequest, items: Sequence[Item]) -> Work:

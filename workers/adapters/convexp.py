@@ -13,20 +13,17 @@ import torch
 from numpy.typing import NDArray
 
 from chemistry.charges import MolecularGraph, charged_graph
-from chemistry.formats import write_xyz
 from chemistry.guard import Guard
 from chemistry.reasons import Failure
 from models.convexp.conditionals import Conditionals
 from models.convexp.graphs import NUMBERS, atom_features, bond_features
 from models.convexp.model import NodeDensity
-from models.core.errors import CheckpointError, ConfigError
 from models.core.random import generator, molecule_seed
-from models.weights import load_model
 from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
-from workers.adapters.molecule_rows import Given, read_for_scoring
-from workers.adapters.molecules import Record, failure_data, guarded, lost_row
+from workers.adapters.loading import load_weights
+from workers.adapters.molecule_rows import Given, answered_row, read_for_scoring, unlike_training
+from workers.adapters.molecules import Record, guarded, lost_row
 from workers.cards import Card
-from workers.problems import ModelUnavailable
 from workers.schemas.base import JobRequest
 from workers.schemas.convexp import CompleteRequest, ScoreRequest
 
@@ -59,12 +56,7 @@ class Adapter:
 
     def setup(self, card: Card | None, device: str) -> None:  # noqa: ARG002
         """Load the weights."""
-        if card is None or card.weights_path is None:
-            raise ModelUnavailable("a density on graphs needs a card with weights")
-        try:
-            model = load_model(card.model_dump(), card.weights_path)
-        except (CheckpointError, ConfigError) as error:
-            raise ModelUnavailable(f"model {card.id}: {error}", model=card.id) from error
+        card, model = load_weights(card)
         self.model = cast("NodeDensity", model).double()
         self.sizes = card.size_range or (1, MOST_ATOMS)
         self._guard = Guard(timeout_seconds=45.0)
@@ -95,11 +87,7 @@ class Adapter:
 
     def encode(self, outcome: Outcome) -> Row:
         """The row, or the reason why there is none."""
-        if isinstance(outcome.value, Failure):
-            return Row(outcome.item.index, failure_data(outcome.value))
-        given, data = cast("tuple[Given, dict[str, Any]]", outcome.value)
-        xyz = write_xyz(given.structure)
-        return Row(outcome.item.index, given.data | data, sdf=given.sdf, xyz=xyz, svg=given.svg)
+        return answered_row(outcome.item, outcome.value)
 
     def lost(self, item: Item, code: str, message: str) -> Row:
         return lost_row(item, code, message)
@@ -128,7 +116,7 @@ class Adapter:
             own = cast("Any", found.charges) if request.charges is None else request.charges[item.index]
             values = [math.nan if value is None else float(value) for value in own]
             x = torch.tensor(values, dtype=torch.float64)
-            reasons = self._outside(found)
+            reasons = unlike_training(found.given.structure, self.sizes)
             base = {"passed": True, "in_domain": not reasons, "seed": item.seed,
                     "reasons": [*found.given.data["reasons"], *reasons]}  # fmt: skip
             if isinstance(request, CompleteRequest):
@@ -168,19 +156,6 @@ class Adapter:
     def _baseline(self, x: torch.Tensor, found: Charged) -> float:
         """log p under a normal distribution of every element's charges."""
         return element_gaussian(x.numpy(), found.graph.numbers, self.model.config["elements"])
-
-    def _outside(self, found: Charged) -> list[dict[str, Any]]:
-        n = found.given.structure.n_atoms
-        out = []
-        if not self.sizes[0] <= n <= self.sizes[1]:
-            message = (
-                f"unlike the training data: {n} atoms, where they have {self.sizes[0]} to {self.sizes[1]}"
-            )
-            out.append({"code": "outside-size", "message": message, "atoms": []})
-        if found.given.structure.charge:
-            message = "charged; all training molecules are neutral"
-            out.append({"code": "outside-charge", "message": message, "atoms": []})
-        return out
 
 
 def mismatch(given: Sequence[Sequence[Any]], index: int, found: Charged) -> Failure | None:

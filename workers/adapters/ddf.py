@@ -13,17 +13,16 @@ from numpy.typing import NDArray
 
 from chemistry.guard import Guard
 from chemistry.reasons import Failure
-from models.ardm.container import Block, LibraryError
-from models.core.errors import CheckpointError, ConfigError
+from models.core.library_file import Block, LibraryError
 from models.core.random import generator, molecule_seed
 from models.ddf.codec import FingerprintCodec
 from models.ddf.model import FingerprintDDF
-from models.weights import load_model
 from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
 from workers.adapters.graph_records import Fingerprinted, read_fingerprints
+from workers.adapters.loading import load_weights
 from workers.adapters.molecules import failure_data, guarded, lost_row, reasons_data
 from workers.cards import Card
-from workers.problems import ModelUnavailable, Validation
+from workers.problems import Validation
 from workers.schemas.base import JobRequest
 from workers.schemas.ddf import CompressRequest, DecompressRequest, SampleRequest, ScoreRequest
 
@@ -41,12 +40,7 @@ class Adapter:
     def setup(self, card: Card | None, device: str) -> None:
         """Load the weights; everything is computed in float64 on the CPU, where it takes microseconds."""
         del device
-        if card is None or card.weights_path is None:
-            raise ModelUnavailable("a fingerprint model needs a card with weights")
-        try:
-            model = load_model(card.model_dump(), card.weights_path)
-        except (CheckpointError, ConfigError) as error:
-            raise ModelUnavailable(f"model {card.id}: {error}", model=card.id) from error
+        _, model = load_weights(card)
         self.model = cast("FingerprintDDF", model.double())
         self._codecs: dict[str, FingerprintCodec] = {}
         self._guard = Guard(timeout_seconds=20.0)

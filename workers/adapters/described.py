@@ -9,14 +9,11 @@ from typing import Any
 from chemistry.descriptors import Described, describe
 from chemistry.guard import Guard
 from chemistry.reasons import Failure
-from models.core.errors import CheckpointError, ConfigError
-from models.core.precision import fast_cpu_arithmetic
-from models.weights import load_model
 from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
+from workers.adapters.loading import load_weights
 from workers.adapters.molecules import Record, failure_data, guarded, lost_row, read_record
 from workers.adapters.percentiles import standing
 from workers.cards import Card
-from workers.problems import ModelUnavailable
 from workers.schemas.base import InputRequest, JobRequest
 
 Progress = Callable[[StepProgress], None]
@@ -45,16 +42,9 @@ class DescribedAdapter(ABC):
 
     def setup(self, card: Card | None, device: str) -> None:
         """Load the weights and where the training molecules stand."""
-        if card is None or card.weights_path is None:
-            raise ModelUnavailable("a density of descriptors needs a card with weights")
-        try:
-            self.model = load_model(card.model_dump(), card.weights_path, device=device)
-        except (CheckpointError, ConfigError) as error:
-            raise ModelUnavailable(f"model {card.id}: {error}", model=card.id) from error
+        card, self.model = load_weights(card, device)
         self.device = device
         self.reference: dict[str, Any] = (card.model_extra or {}).get("reference", {})
-        if device == "cpu":
-            fast_cpu_arithmetic()
         self._guard = Guard(timeout_seconds=45.0)
 
     @abstractmethod

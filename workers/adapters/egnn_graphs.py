@@ -9,16 +9,13 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from models.core.errors import CheckpointError, ConfigError
-from models.core.precision import fast_cpu_arithmetic
 from models.core.random import molecule_seed
 from models.egnn_graphs.model import GraphAutoencoder
 from models.egnn_graphs.scoring import GraphScore, adjacency_of, connected, encode, sample, score
-from models.weights import load_model
 from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
+from workers.adapters.loading import load_weights
 from workers.adapters.molecules import lost_row
 from workers.cards import Card
-from workers.problems import ModelUnavailable
 from workers.schemas.base import JobRequest
 from workers.schemas.egnn_graphs import EncodeRequest, SampleRequest, ScoreRequest
 
@@ -30,15 +27,8 @@ class Adapter:
 
     def setup(self, card: Card | None, device: str) -> None:
         """Load the weights."""
-        if card is None or card.weights_path is None:
-            raise ModelUnavailable("a graph model needs a card with weights")
-        try:
-            model = load_model(card.model_dump(), card.weights_path, device=device)
-        except (CheckpointError, ConfigError) as error:
-            raise ModelUnavailable(f"model {card.id}: {error}", model=card.id) from error
+        _, model = load_weights(card, device)
         self.model = cast("GraphAutoencoder", model)
-        if device == "cpu":
-            fast_cpu_arithmetic()
 
     def decode(self, capability: str, request: JobRequest, items: Sequence[Item]) -> Work:
         """The graphs of these items as adjacency matrices; none to sample."""

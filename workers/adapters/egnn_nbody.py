@@ -8,16 +8,13 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from models.core.errors import CheckpointError, ConfigError
-from models.core.precision import fast_cpu_arithmetic
 from models.egnn_nbody.model import ParticleEGNN
 from models.egnn_nbody.simulator import Particles, advance
 from models.egnn_properties.conformal import half_width
-from models.weights import load_model
 from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
+from workers.adapters.loading import load_weights
 from workers.adapters.molecules import lost_row
 from workers.cards import Card
-from workers.problems import ModelUnavailable
 from workers.schemas.base import JobRequest
 from workers.schemas.egnn_nbody import PredictRequest
 
@@ -30,15 +27,9 @@ class Adapter:
 
     def setup(self, card: Card | None, device: str) -> None:
         """Load the weights and the calibration."""
-        if card is None or card.weights_path is None:
-            raise ModelUnavailable("a particle model needs a card with weights")
-        try:
-            self.model = cast("ParticleEGNN", load_model(card.model_dump(), card.weights_path, device=device))
-        except (CheckpointError, ConfigError) as error:
-            raise ModelUnavailable(f"model {card.id}: {error}", model=card.id) from error
+        card, model = load_weights(card, device)
+        self.model = cast("ParticleEGNN", model)
         self.calibration: dict[str, Any] = (card.model_extra or {}).get("calibration", {})
-        if device == "cpu":
-            fast_cpu_arithmetic()
 
     def decode(self, capability: str, request: JobRequest, items: Sequence[Item]) -> Work:
         """The systems of these items as arrays."""

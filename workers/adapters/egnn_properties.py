@@ -8,13 +8,11 @@ from typing import Any, cast
 from chemistry.formats import write_xyz
 from chemistry.guard import Guard
 from chemistry.reasons import Failure
-from models.core.errors import CheckpointError, ConfigError
-from models.core.precision import fast_cpu_arithmetic
 from models.egnn_properties.composition import TITLES, UNITS
 from models.egnn_properties.model import PropertyEGNN
 from models.egnn_properties.predict import Prediction, raw_predictions, with_intervals
-from models.weights import load_model
 from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
+from workers.adapters.loading import load_weights
 from workers.adapters.molecule_rows import Given, read_for_scoring
 from workers.adapters.molecules import failure_data, guarded, lost_row
 from workers.cards import Card
@@ -42,19 +40,13 @@ class Adapter:
 
     def setup(self, card: Card | None, device: str) -> None:
         """Load the weights and the calibration."""
-        if card is None or card.weights_path is None:
-            raise ModelUnavailable("a property model needs a card with weights")
+        card, model = load_weights(card, device)
+        self.model = cast("PropertyEGNN", model)
         self.calibration: dict[str, Any] = (card.model_extra or {}).get("calibration", {})
         if not {"intervals", "domain"} <= set(self.calibration):
             raise ModelUnavailable(
                 f"model {card.id} has no calibration in its card; finish its training", model=card.id
             )
-        try:
-            self.model = cast("PropertyEGNN", load_model(card.model_dump(), card.weights_path, device=device))
-        except (CheckpointError, ConfigError) as error:
-            raise ModelUnavailable(f"model {card.id}: {error}", model=card.id) from error
-        if device == "cpu":
-            fast_cpu_arithmetic()
         self._guard = Guard(timeout_seconds=45.0)
 
     def decode(self, capability: str, request: JobRequest, items: Sequence[Item]) -> Work:

@@ -10,17 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.core.errors import CheckpointError, ConfigError
 from models.core.likelihood import Likelihood
 from models.core.ode import Solver
-from models.core.precision import fast_cpu_arithmetic
 from models.core.random import molecule_seed
 from models.enf_particles.model import ParticleFlow
-from models.weights import load_model
 from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
+from workers.adapters.loading import load_weights
 from workers.adapters.molecules import lost_row
 from workers.cards import Card
-from workers.problems import ModelUnavailable
 from workers.schemas.base import JobRequest
 from workers.schemas.enf_particles import SampleRequest, ScoreRequest
 
@@ -40,14 +37,8 @@ class Adapter:
 
     def setup(self, card: Card | None, device: str) -> None:
         """Load the weights."""
-        if card is None or card.weights_path is None:
-            raise ModelUnavailable("a particle flow needs a card with weights")
-        try:
-            self.model = cast("ParticleFlow", load_model(card.model_dump(), card.weights_path, device=device))
-        except (CheckpointError, ConfigError) as error:
-            raise ModelUnavailable(f"model {card.id}: {error}", model=card.id) from error
-        if device == "cpu":
-            fast_cpu_arithmetic()
+        _, model = load_weights(card, device)
+        self.model = cast("ParticleFlow", model)
 
     def decode(self, capability: str, request: JobRequest, items: Sequence[Item]) -> Work:
         """The configurations of these items as one tensor; nothing to read for samples."""

@@ -8,16 +8,15 @@ from typing import Any
 
 from chemistry.guard import Guard
 from chemistry.reasons import Failure
-from models.core.errors import CheckpointError, ConfigError, DivergedError
+from models.core.errors import ConfigError, DivergedError
 from models.core.likelihood import Likelihood
-from models.core.precision import fast_cpu_arithmetic
 from models.core.random import molecule_seed
-from models.weights import load_model
 from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
+from workers.adapters.loading import load_weights
 from workers.adapters.molecule_rows import Given, read_for_scoring, sampled_row, scored_row
 from workers.adapters.molecules import failure_data, guarded, lost_row
 from workers.cards import Card
-from workers.problems import ModelUnavailable, Numerical, Validation
+from workers.problems import Numerical, Validation
 from workers.schemas.base import InputRequest, JobRequest
 from workers.schemas.generation import GenerateRequest, SizeRange
 
@@ -35,14 +34,7 @@ class MoleculeAdapter(ABC):
 
     def setup(self, card: Card | None, device: str) -> None:
         """Load the weights and run the network once."""
-        if card is None or card.weights_path is None:
-            raise ModelUnavailable("a model of molecules needs a card with weights")
-        try:
-            self.model = load_model(card.model_dump(), card.weights_path, device=device)
-        except (CheckpointError, ConfigError) as error:
-            raise ModelUnavailable(f"model {card.id}: {error}", model=card.id) from error
-        if device == "cpu":
-            fast_cpu_arithmetic()
+        _, self.model = load_weights(card, device)
         self._guard = Guard(timeout_seconds=45.0)
         self.warm_up()
 

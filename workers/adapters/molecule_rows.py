@@ -94,6 +94,26 @@ def read_for_scoring(records: Sequence[Record]) -> list[Given | Failure]:
     return [_read_one(record) for record in records]
 
 
+def answered_row(item: Item, answer: Failure | tuple[Given, dict[str, Any]]) -> Row:
+    """A molecule with what a model says of it, or the reason why it says nothing."""
+    if isinstance(answer, Failure):
+        return Row(item.index, failure_data(answer))
+    given, data = answer
+    return Row(item.index, given.data | data, sdf=given.sdf, xyz=write_xyz(given.structure), svg=given.svg)
+
+
+def unlike_training(structure: Structure, sizes: tuple[int, int] | None) -> list[dict[str, Any]]:
+    """Why a molecule is unlike all of the training data: fewer or more atoms than their `sizes`, or a charge."""
+    n, out = structure.n_atoms, []
+    if sizes is not None and not sizes[0] <= n <= sizes[1]:
+        message = f"unlike the training data: {n} atoms, where they have {sizes[0]} to {sizes[1]}"
+        out.append({"code": "outside-size", "message": message, "atoms": []})
+    if structure.charge:
+        message = "charged; all training molecules are neutral"
+        out.append({"code": "outside-charge", "message": message, "atoms": []})
+    return out
+
+
 def _read_one(record: Record) -> Given | Failure:
     found = read_record(record)
     if isinstance(found, Failure):

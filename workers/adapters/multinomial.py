@@ -18,13 +18,13 @@ from models.multinomial.repair import Effort, Repair, repair
 from models.multinomial.sampling import Start, walk
 from models.strings.tokens import TokenError
 from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
+from workers.adapters.loading import load_weights
 from workers.adapters.molecules import failure_data, lost_row
 from workers.adapters.string_edits import Variant, alike_all, readable
 from workers.adapters.strings import (
     Written,
     infilled_data,
     judge_all,
-    load_strings,
     openings,
     read_strings,
     string_data,
@@ -58,7 +58,8 @@ class Adapter:
 
     def setup(self, card: Card | None, device: str) -> None:
         """Load the weights."""
-        self.model = cast("MultinomialDiffusion", load_strings(card, device))
+        _, model = load_weights(card, device)
+        self.model = cast("MultinomialDiffusion", model)
         self._guard = Guard(timeout_seconds=20.0)
 
     def decode(self, capability: str, request: JobRequest, items: Sequence[Item]) -> Work:

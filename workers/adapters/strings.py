@@ -10,17 +10,12 @@ from chemistry.formats import write_smiles
 from chemistry.guard import Guard
 from chemistry.reasons import Failure
 from chemistry.smiles import SmilesReport, canonical_smiles, judge_smiles
-from models.core.errors import CheckpointError, ConfigError
-from models.core.precision import fast_cpu_arithmetic
 from models.core.random import molecule_seed
 from models.strings.lengths import Lengths
 from models.strings.templates import Opened
 from models.strings.tokens import TokenError, Vocabulary
-from models.weights import load_model
 from workers.adapters.base import Item
 from workers.adapters.molecules import Record, guarded, read_record, reasons_data
-from workers.cards import Card
-from workers.problems import ModelUnavailable
 from workers.schemas.generation import CandidateFilters
 from workers.schemas.strings import StringInfillRequest, StringSampleRequest
 
@@ -34,19 +29,6 @@ class Written:
 
     smiles: str
     title: str = ""
-
-
-def load_strings(card: Card | None, device: str) -> Any:
-    """The model of a card in evaluation mode. Raises ModelUnavailable."""
-    if card is None or card.weights_path is None:
-        raise ModelUnavailable("a string model needs a card with weights")
-    try:
-        model = load_model(card.model_dump(), card.weights_path, device=device)
-    except (CheckpointError, ConfigError) as error:
-        raise ModelUnavailable(f"model {card.id}: {error}", model=card.id) from error
-    if device == "cpu":
-        fast_cpu_arithmetic()
-    return model
 
 
 def read_strings(

@@ -11,20 +11,17 @@ import torch
 
 from chemistry.bonds.lengths import BondLengths, measured_bonds
 from chemistry.elements import symbol_of
-from chemistry.formats import write_xyz
 from chemistry.guard import Guard
 from chemistry.reasons import Failure
-from models.core.errors import CheckpointError, ConfigError
 from models.core.random import generator, molecule_seed
 from models.survae.contract import Noise
 from models.survae_conformers.alone import leave_one_out
 from models.survae_conformers.model import BondLengthFlow
-from models.weights import load_model
 from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
-from workers.adapters.molecule_rows import Given, read_for_scoring
-from workers.adapters.molecules import Record, failure_data, guarded, lost_row
+from workers.adapters.loading import load_weights
+from workers.adapters.molecule_rows import Given, answered_row, read_for_scoring, unlike_training
+from workers.adapters.molecules import Record, guarded, lost_row
 from workers.cards import Card
-from workers.problems import ModelUnavailable
 from workers.schemas.base import JobRequest
 from workers.schemas.survae_conformers import SampleRequest, ScoreRequest
 
@@ -57,12 +54,7 @@ class Adapter:
 
     def setup(self, card: Card | None, device: str) -> None:  # noqa: ARG002
         """Load the weights."""
-        if card is None or card.weights_path is None:
-            raise ModelUnavailable("a density of bond lengths needs a card with weights")
-        try:
-            model = load_model(card.model_dump(), card.weights_path)
-        except (CheckpointError, ConfigError) as error:
-            raise ModelUnavailable(f"model {card.id}: {error}", model=card.id) from error
+        card, model = load_weights(card)
         self.model = cast("BondLengthFlow", model).double()
         self.sizes = card.size_range
         self._guard = Guard(timeout_seconds=45.0)
@@ -92,11 +84,7 @@ class Adapter:
 
     def encode(self, outcome: Outcome) -> Row:
         """The row, or the reason why there is none."""
-        if isinstance(outcome.value, Failure):
-            return Row(outcome.item.index, failure_data(outcome.value))
-        given, data = cast("tuple[Given, dict[str, Any]]", outcome.value)
-        xyz = write_xyz(given.structure)
-        return Row(outcome.item.index, given.data | data, sdf=given.sdf, xyz=xyz, svg=given.svg)
+        return answered_row(outcome.item, outcome.value)
 
     def lost(self, item: Item, code: str, message: str) -> Row:
         return lost_row(item, code, message)
@@ -123,7 +111,7 @@ class Adapter:
     def scored(self, found: Bonded, kinds: list[int], request: ScoreRequest) -> dict[str, Any]:
         """The columns of a score."""
         likelihood = self.model.score(found.bonds.lengths.tolist(), kinds)
-        outside = self.outside(found)
+        outside = unlike_training(found.given.structure, self.sizes)
         data: dict[str, Any] = {
             "log_likelihood": likelihood.value, "log_likelihood_per_bond": likelihood.value / len(kinds),
             "standard_error": likelihood.standard_error, "kind": likelihood.kind,
@@ -160,26 +148,13 @@ class Adapter:
             {"atoms": found.bonds.atoms[k].tolist(), "bond": name_of(found.bonds, k), "mean": float(column.mean())}
             for k, column in enumerate(sets.T)
         ]  # fmt: skip
-        reasons = [*found.given.data["reasons"], *self.outside(found)]
+        outside = unlike_training(found.given.structure, self.sizes)
         return {
             "bonds": bonds,
             "samples": [[round(length, 5) for length in row] for row in sets.tolist()],
-            "in_domain": not self.outside(found),
-            "reasons": reasons,
+            "in_domain": not outside,
+            "reasons": [*found.given.data["reasons"], *outside],
         }
-
-    def outside(self, found: Bonded) -> list[dict[str, Any]]:
-        """How a molecule differs from all of the training data."""
-        n, out = found.given.structure.n_atoms, []
-        if self.sizes is not None and not self.sizes[0] <= n <= self.sizes[1]:
-            message = (
-                f"unlike the training data: {n} atoms, where they have {self.sizes[0]} to {self.sizes[1]}"
-            )
-            out.append({"code": "outside-size", "message": message, "atoms": []})
-        if found.given.structure.charge:
-            message = "charged; all training molecules are neutral"
-            out.append({"code": "outside-charge", "message": message, "atoms": []})
-        return out
 
 
 def name_of(bonds: BondLengths, bond: int) -> str:

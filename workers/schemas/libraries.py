@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from models.ardm.container import Block, Library, LibraryError, check_model, joined, read, write
+from models.core.library_file import Block, Library, LibraryError, check_model, joined, read, write
 from workers.problems import Validation
 from workers.schemas.base import InputRequest, JobRequest, Limits
 

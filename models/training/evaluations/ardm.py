@@ -13,10 +13,10 @@ import torch
 
 from chemistry.smiles import canonical_smiles
 from models.ardm.codec import Codec
-from models.ardm.container import Library, write
 from models.ardm.likelihood import score
 from models.ardm.model import ARDM
 from models.ardm.sampling import sample
+from models.core.library_file import Library, write
 from models.core.random import molecule_seed
 from models.training.data.strings import StringData, load
 from models.training.evaluations import Metric, Options, Watch

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -21,24 +20,11 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from models.core.errors import CheckpointError, ConfigError
+from models.core.errors import ConfigError
 from models.core.precision import fast_cpu_arithmetic
 from models.training.evaluations import Metric, Options, evaluation
 from models.weights import load_model
-from models.weights.files import write_card
-
-SHIPPED = Path(__file__).parents[2] / "weights"
-
-
-def find_card(model: str) -> Path:
-    """The card of a shipped model by id, or any card by path."""
-    path = Path(model)
-    if path.suffix != ".json":
-        path = SHIPPED / f"{model}.json"
-    if not path.is_file():
-        known = sorted(file.stem for file in SHIPPED.glob("*.json"))
-        raise CheckpointError(f"no model {model!r}; shipped models are {known}, or give the path of a card.")
-    return path
+from models.weights.files import find_card, write_card
 
 
 def evaluate(

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.ardm.container import Library as Layout
-from models.ardm.container import write
+from models.core.library_file import Library as Layout
+from models.core.library_file import write
 from models.core.random import generator, molecule_seed
 from models.ddf.codec import FingerprintCodec
 from models.ddf.library import Library
