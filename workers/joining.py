@@ -101,7 +101,7 @@ def join(
                 if kind != "smi":
                     copier.copy(row, kind, out[name])
                 elif row.get("smiles"):
-                    out[name].write(f"{row['smiles']} {row['index']}\n".encode())
+                    out[name].write(_smiles_line(row))
         if request.listing is not None:
             _list_rows(out[request.listing], accepting(finished_rows(files, job.id, shards), request), alive)
         if request.product is not None:
@@ -170,6 +170,12 @@ def _csv_line(cells: Iterable[Any]) -> bytes:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerow([_harmless(cell) for cell in cells])
     return buffer.getvalue().encode()
+
+
+def _smiles_line(row: dict[str, Any]) -> bytes:
+    """A molecule with its own title, or its number where it has none."""
+    title = " ".join(str(row.get("title") or row["index"]).split())
+    return f"{row['smiles']} {title}\n".encode()
 
 
 def _harmless(cell: Any) -> Any:

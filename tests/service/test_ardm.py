@@ -176,3 +176,5 @@ def test_the_command_line_compresses_a_file_and_reads_it_back(strings, equimol, 
     assert read.returncode == 0
     lines = (tmp_path / "back.csv").read_text(encoding="utf-8").splitlines()
     assert [line.split(",")[2:4] for line in lines[1:]] == [["first", "CCO"], ["second", "c1ccccc1O"]]
+    assert equimol("run", "ardm-tiny", "decompress", "packed.eqm", "-o", "back.smi", url=url).returncode == 0
+    assert (tmp_path / "back.smi").read_bytes() == (tmp_path / "given.smi").read_bytes()

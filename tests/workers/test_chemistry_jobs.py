@@ -36,7 +36,7 @@ def test_smiles_become_molecules_in_every_format(desk, convert, wait):
     assert rows[1]["reasons"][0]["code"] == "bad-record"
     assert rows[0]["title"] == "ethanol" and rows[0]["n_atoms"] == 9
     assert desk.files.read(job.id, job.path("molecules.sdf")).count(b"$$$$") == 2
-    assert desk.files.read(job.id, job.path("molecules.smi")) == b"CCO 0\nc1ccccc1 2\n"
+    assert desk.files.read(job.id, job.path("molecules.smi")) == b"CCO ethanol\nc1ccccc1 2\n"
     assert Results(desk.store, desk.files).text(job, 2, "svg").startswith(b"<svg")
 
 
