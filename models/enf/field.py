@@ -6,6 +6,7 @@ Time 0 is where the data are, time 1 where the base distribution is, as publishe
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from models.core.centered import remove_mean
 from models.core.errors import ConfigError
 from models.egnn.config import EGNNConfig
+from models.egnn.linearized import Push, linearized
 from models.egnn.network import EGNN
 from models.egnn.pairs import Pairs
 
@@ -26,6 +28,10 @@ class Field(Protocol):
 
         The velocity of the positions has zero mean, so that they stay centered.
         """
+
+
+Linear = tuple[Tensor, Tensor, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]]
+"""Velocities at a point, and the linear map of directions `[k, b, n, d]` and `[k, b, n, c]` there."""
 
 
 class TimeFeatures(nn.Module):
@@ -71,6 +77,28 @@ class VectorField(nn.Module):
         out, moved = self.network(torch.cat([h, self.time(t, x.shape[-2])], -1), x, pairs)
         return remove_mean(moved - x), out[..., : self.features]
 
+    def linearized(self, t: Tensor, x: Tensor, h: Tensor) -> Linear:
+        """The velocities, and their linear map of directions at that point."""
+        out, moved, network = self.network_at(t, x, h)
+
+        def push(dx: Tensor, dh: Tensor) -> tuple[Tensor, Tensor]:
+            d_out, d_moved = network(dh, dx)
+            return remove_mean(d_moved - dx), d_out
+
+        return remove_mean(moved - x), out, push
+
+    def network_at(self, t: Tensor, place: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor, Push]:
+        """The network's velocities of the features and its positions, and its linear map of `inputs` and `place`."""
+        time = self.time(t, place.shape[-2])
+        out, moved, network = linearized(self.network, torch.cat([inputs, time], -1), place)
+
+        def push(d_inputs: Tensor, d_place: Tensor) -> tuple[Tensor, Tensor]:
+            still = d_inputs.new_zeros(*d_inputs.shape[:-1], time.shape[-1])
+            d_out, d_moved = network(torch.cat([d_inputs, still], -1), d_place)
+            return d_out[..., : self.features], d_moved
+
+        return out[..., : self.features], moved, push
+
 
 class PreconditionedField(VectorField):
     """The field of a straight path between data of unit variance and unit noise, with its linear part taken out.
@@ -95,3 +123,22 @@ class PreconditionedField(VectorField):
         out, moved = self.network(inputs, place, pairs)
         dx = keep * x + shrink * (moved - place) / self.position_scale
         return remove_mean(dx), keep * h + shrink * out[..., : self.features]
+
+    def linearized(self, t: Tensor, x: Tensor, h: Tensor) -> Linear:
+        at = t[:, None, None]
+        variance = (1 - at).square() + at.square()
+        shrink, keep = torch.rsqrt(variance), (2 * at - 1) / variance
+        place = x * shrink * self.position_scale
+        out, moved, network = self.network_at(t, place, h * shrink)
+
+        def combined(
+            x: Tensor, h: Tensor, out: Tensor, moved: Tensor, place: Tensor
+        ) -> tuple[Tensor, Tensor]:
+            velocity = keep * x + shrink * (moved - place) / self.position_scale
+            return remove_mean(velocity), keep * h + shrink * out
+
+        def push(dx: Tensor, dh: Tensor) -> tuple[Tensor, Tensor]:
+            d_place = dx * shrink * self.position_scale
+            return combined(dx, dh, *network(dh * shrink, d_place), d_place)
+
+        return *combined(x, h, out, moved, place), push

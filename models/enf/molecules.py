@@ -9,7 +9,7 @@ from models.core.centered import remove_mean
 from models.core.errors import ConfigError
 from models.egnn.config import EGNNConfig
 from models.egnn.pairs import Pairs
-from models.enf.field import VectorField
+from models.enf.field import Linear, VectorField
 
 
 class MoleculeField(VectorField):
@@ -55,3 +55,31 @@ class MoleculeField(VectorField):
         dx, logits = self.posterior(t, x, h, pairs)
         clean = logits.softmax(-1) * self.scale
         return dx, (h - keep * clean) * ((at - keep * self.spread**2) / noise) - clean
+
+    def linearized(self, t: Tensor, x: Tensor, h: Tensor) -> Linear:
+        at = t[:, None, None]
+        keep = 1 - at
+        variance = keep.square() + at.square()
+        noise = (keep * self.spread).square() + at.square()
+        shrink = torch.rsqrt(variance)
+        known = torch.rsqrt((0.4 * self.scale * keep).square() + noise)
+        place = x * (shrink * self.position_scale)
+        out, moved, network = self.network_at(t, place, h * known)
+        chances = (out + h * (keep * self.scale / noise)).softmax(-1)
+        rate = (at - keep * self.spread**2) / noise
+
+        def positions(x: Tensor, moved: Tensor, place: Tensor) -> Tensor:
+            return remove_mean(((2 * at - 1) / variance) * x + shrink * (moved - place) / self.position_scale)
+
+        def elements(h: Tensor, clean: Tensor) -> Tensor:
+            return (h - keep * clean) * rate - clean
+
+        def push(dx: Tensor, dh: Tensor) -> tuple[Tensor, Tensor]:
+            d_place = dx * (shrink * self.position_scale)
+            d_out, d_moved = network(dh * known, d_place)
+            d_logits = d_out + dh * (keep * self.scale / noise)
+            mean = (chances * d_logits).sum(-1, keepdim=True)
+            d_clean = chances * (d_logits - mean) * self.scale
+            return positions(dx, d_moved, d_place), elements(dh, d_clean)
+
+        return positions(x, moved, place), elements(h, chances * self.scale), push

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from models.core.centered import remove_mean
-from models.core.divergence import centered_directions, exact_divergence
+from models.core.divergence import centered_directions
 from models.core.errors import ConfigError
 from models.core.ode import Solver, solve
 from models.enf.field import Field
+from models.enf.trace import exact_trace
 
 Divergence = Literal["none", "exact", "hutchinson"]
 
@@ -72,7 +73,7 @@ def carry(
             return torch.cat(field(t, state[..., :d], state[..., d:]), -1)
 
         if directions is not None:
-            value, found = exact_divergence(velocity, at, directions, chunk=chunk)
+            value, found = exact_trace(field, t, at, directions, d, chunk=chunk)
             return value, found[:, None]
         if divergence == "hutchinson" and probe is not None:
             noise = probe if len(rows) == len(probe) else probe[rows]

@@ -14,11 +14,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from models.core.divergence import centered_directions, exact_divergence
+from models.core.divergence import centered_directions
 from models.core.errors import ConfigError
 from models.core.ode import Solver
 from models.enf.field import Field
 from models.enf.ode import Carried, carry
+from models.enf.trace import exact_trace
 
 
 def clenshaw_curtis(intervals: int) -> tuple[Tensor, Tensor]:
@@ -74,9 +75,7 @@ def carry_exactly(
         t = torch.full((len(x),), time, dtype=x.dtype, device=x.device)
         at = torch.cat([x, h], -1)
         with torch.no_grad():
-            value = exact_divergence(
-                lambda s: torch.cat(field(t, s[..., :d], s[..., d:]), -1), at, directions, chunk=chunk
-            )
+            value = exact_trace(field, t, at, directions, d, chunk=chunk)
         found.append(value[1].double())
 
     note(0.0)

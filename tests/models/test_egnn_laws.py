@@ -7,11 +7,13 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
+from torch.func import jvp
 from torch_geometric.data import Batch, Data
 
 from models.core.errors import ConfigError
 from models.egnn.config import EGNNConfig
 from models.egnn.layers import PairInput
+from models.egnn.linearized import linearized
 from models.egnn.network import EGNN
 from models.egnn.pairs import DensePairs, Pairs, SparsePairs, UndirectedPairs
 
@@ -258,3 +260,27 @@ def test_undirected_pairs_refuse_directed_messages(
     h, x = bucket
     with pytest.raises(ConfigError, match="symmetric"):
         make_network("published")(h, x, UndirectedPairs(7))
+
+
+def test_the_linearized_network_is_its_jacobian_by_automatic_differentiation(
+    network: EGNN, bucket: Bucket, source: torch.Generator
+) -> None:
+    h, x = bucket
+    dh, dx = (torch.randn(3, *at.shape, generator=source, dtype=torch.float64) for at in bucket)
+    with torch.no_grad():
+        out_h, out_x, push = linearized(network, h, x)
+        d_out_h, d_out_x = push(dh, dx)
+    wanted = network(h, x)
+    for found, value in zip((out_h, out_x), wanted, strict=True):
+        torch.testing.assert_close(found, value, **CLOSE)
+    for k in range(3):
+        _, products = jvp(network, (h, x), (dh[k], dx[k]))
+        for found, product in zip((d_out_h[k], d_out_x[k]), products, strict=True):
+            torch.testing.assert_close(found, product, **CLOSE)
+
+
+def test_a_network_that_is_given_more_is_not_linearized(bucket: Bucket) -> None:
+    h, x = bucket
+    network = EGNN(EGNNConfig(5, 5, width=8, layers=1, velocity=True, symmetric=False)).double()
+    with pytest.raises(ConfigError, match="given nothing else"):
+        linearized(network, h, x)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
+from torch.func import jacfwd, jvp
 
 from models.core.centered import remove_mean
+from models.core.divergence import centered_directions
 from models.core.errors import ConfigError
 from models.edm.flow import flow_velocity
+from models.edm.model import EDM
 from models.egnn.config import EGNNConfig
 from models.enf.field import PreconditionedField, VectorField
 from models.enf.molecules import MoleculeField
+from models.enf.trace import exact_trace
 from tests.models.conftest import small_edm
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}
@@ -30,9 +35,15 @@ def lively(field: VectorField) -> VectorField:
     return field.double().requires_grad_(False)
 
 
+@functools.cache
+def edm() -> EDM:
+    """A small EDM."""
+    return small_edm().double().requires_grad_(False)
+
+
 def edm_field(t: Tensor, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
     """The probability flow of a small EDM as a field; its time is a noise level."""
-    velocity = flow_velocity(small_edm().double().requires_grad_(False).denoiser, 0.3 + float(t[0]))
+    velocity = flow_velocity(edm().denoiser, 0.3 + float(t[0]))
     out = velocity(torch.cat([x, h], -1))
     return out[..., : x.shape[-1]], out[..., x.shape[-1] :]
 
@@ -160,3 +171,42 @@ def test_a_network_of_the_wrong_width_is_refused() -> None:
         VectorField(EGNNConfig.published_enf(4, 5), CHANNELS)
     with pytest.raises(ConfigError, match="positive"):
         MoleculeField(lean(CHANNELS + 32), CHANNELS, scale=0.3, spread=0.0, position_scale=1.5)
+
+
+# --- linearized ---------------------------------------------------------------------------------------------
+
+
+def test_the_linearized_field_is_its_jacobian_by_automatic_differentiation(case) -> None:  # type: ignore[no-untyped-def]
+    field, t, x, h = case
+    if not isinstance(field, VectorField):
+        pytest.skip("that field leaves its Jacobian to automatic differentiation")
+    source = torch.Generator().manual_seed(9)
+    dx, dh = (torch.randn(2, *at.shape, generator=source, dtype=torch.float64) for at in (x, h))
+    with torch.no_grad():
+        *value, push = field.linearized(t, x, h)
+        found = push(dx, dh)
+    for one, other in zip(value, field(t, x, h), strict=True):
+        torch.testing.assert_close(one, other, **CLOSE)
+    for k in range(2):
+        _, wanted = jvp(lambda *at: field(t, *at), (x, h), (dx[k], dh[k]))
+        for one, other in zip(found, wanted, strict=True):
+            torch.testing.assert_close(one[k], other, **CLOSE)
+
+
+def test_the_trace_is_that_of_the_whole_jacobian(case) -> None:  # type: ignore[no-untyped-def]
+    field, t, x, h = case
+    d = x.shape[-1]
+    directions = centered_directions(x.shape[-2], d, CHANNELS, dtype=torch.float64)
+    state = torch.cat([x, h], -1)
+    with torch.no_grad():
+        value, trace = exact_trace(field, t, state, directions, d, chunk=5)
+    torch.testing.assert_close(value, torch.cat(field(t, x, h), -1), **CLOSE)
+    basis = directions.flatten(1)
+    for k in range(len(x)):
+
+        def alone(flat: Tensor, k: int = k) -> Tensor:
+            at = flat.view(1, *state.shape[1:])
+            return torch.cat(field(t[k : k + 1], at[..., :d], at[..., d:]), -1).flatten()
+
+        jacobian = basis @ jacfwd(alone)(state[k].flatten()) @ basis.T
+        torch.testing.assert_close(trace[k], jacobian.trace(), **CLOSE)
