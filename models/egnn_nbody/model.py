@@ -22,6 +22,7 @@ class PlainGNN(nn.Module):
 
     def __init__(self, config: EGNNConfig) -> None:
         super().__init__()
+        self.config = config
         self.embedding = nn.Linear(6, config.width)
         self.layers = nn.ModuleList(Interaction(config, 1) for _ in range(config.layers))
         self.hidden = nn.Linear(config.width, config.width)

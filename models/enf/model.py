@@ -29,7 +29,12 @@ KNOWN = {
     "elements": None, "sizes": None, "network": None, "kind": "molecule", "coordinate_scale": 1.7, "type_scale": 0.25,
     "type_spread": 0.03125, "charges": False, "dequantizer": None, "jacobian": "corrected",
 }  # fmt: skip
-"""Settings of the configuration and their defaults; see `docs/enf.md`."""
+"""Settings of the configuration and their defaults (None: must be given, or belongs to one kind only).
+
+coordinate_scale: Angstrom that make a position of size 1. type_scale, type_spread: height of an element's one-hot and
+the standard deviation of its dequantization (kind "molecule"). charges: a channel for the atomic number; dequantizer:
+settings of the network that dequantizes; jacobian: how the scale of positions is counted (kind "published").
+"""
 
 
 class ENF(nn.Module):

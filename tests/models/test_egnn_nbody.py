@@ -11,10 +11,12 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from models.core.errors import ConfigError, ShapeError
-from models.egnn.pairs import SparsePairs
-from models.egnn_nbody.model import ParticleEGNN
+from models.egnn.config import EGNNConfig
+from models.egnn.pairs import DensePairs, SparsePairs
+from models.egnn_nbody.model import ParticleEGNN, PlainGNN
 from models.egnn_nbody.simulator import SPEED, Particles, advance, draw, energy, forces
 from models.training.data.nbody import ParticleData, simulate
+from models.training.nbody_plain import error, tensors, train
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}
 System = tuple[Tensor, Tensor, Tensor]
@@ -178,3 +180,28 @@ def test_batches_are_a_pure_function_of_the_seed_and_can_be_resumed() -> None:
     rest = list(itertools.islice(data.batches(5, 1, start=7), 5))
     for a, b in zip(whole[7:], rest, strict=True):
         torch.testing.assert_close(a.pos, b.pos)
+
+
+def test_the_plain_network_is_kept_at_its_best_moment_by_validation() -> None:
+    source = np.random.default_rng(5)
+    values = source.normal(size=(300, 5, 10))
+    values[..., 6] = np.sign(values[..., 6])
+    data, held_out = (
+        ParticleData(values[:200]),
+        ParticleData(values[200:]),
+    )  # targets are noise: nothing to learn
+    config = EGNNConfig(6, 3, width=64, message_width=32, layers=1, attention=False, symmetric=False)
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        plain = PlainGNN(config)
+    best, epochs = train(plain, data, held_out, epochs=41)
+    pairs = DensePairs(5)
+    assert epochs == 41 and best.epoch % 5 == 0 and best.epoch < 40
+    assert error(plain, tensors(held_out), pairs) == pytest.approx(best.error, rel=1e-6)
+    for name, value in plain.state_dict().items():
+        assert torch.equal(value, best.weights[name])
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        shorter = PlainGNN(config)
+    train(shorter, data, held_out, epochs=best.epoch + 1)  # stops at the best moment: the same weights
+    torch.testing.assert_close(shorter.state_dict(), plain.state_dict())
