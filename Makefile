@@ -4,14 +4,19 @@
 # VENV         where the environment lives
 # PIP_ARGS     extra words for pip, for example another wheel index
 # PYTEST_ARGS  extra words for pytest
+# PROCESSES    how many tests run at once; 0: one after the other in pytest's own process (for --pdb and -s)
 
 VENV ?= .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP_ARGS ?=
 PYTEST_ARGS ?=
+PROCESSES ?= 2
 BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
+# Half of the tests wait for services, the others compute: two at once keep two cores busy. One thread each, because
+# the problems are small, and threads that wait actively would take the other's core.
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev demo serve test test-slow lint format test-deploy clean
@@ -60,10 +65,10 @@ serve: $(RUN_STAMP) ## keep the service running on http://127.0.0.1:8000
 	$(BIN)/equimol serve
 
 test: $(DEV_STAMP) ## run the tests (without those marked slow)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
 
 test-slow: $(DEV_STAMP) ## run all tests
-	$(BIN)/python -m pytest --slow $(PYTEST_ARGS)
+	$(PYTEST) --slow $(PYTEST_ARGS)
 
 lint: $(DEV_STAMP) ## check style and types
 	$(BIN)/ruff check .

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import IO
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from workers.connection import embedded_socket
 from workers.problems import StoreUnavailable
@@ -117,7 +119,8 @@ class EmbeddedServer:
         return [part for name, value in options.items() for part in (f"--{name}", value)]
 
     def _wait(self, until: float, log: Path) -> None:
-        client = redis.Redis(unix_socket_path=str(self.socket))
+        # Without redis-py's own retries: their growing pauses would hide the server's start, and longer its death.
+        client = redis.Redis(unix_socket_path=str(self.socket), retry=Retry(NoBackoff(), 0))
         while time.monotonic() < until:
             if self._process is not None and self._process.poll() is not None:
                 break

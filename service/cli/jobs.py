@@ -26,9 +26,10 @@ def list_jobs(
 ) -> None:
     """List jobs, newest first."""
     with connect(url, key) as service:
-        table = Table(
-            *(Column(name, no_wrap=True) for name in ("id", "what", "status", "done", "valid", "created"))
-        )
+        # Where the terminal is narrow, `what` gives way: an id is there to be copied.
+        names = ("id", "what", "status", "done", "valid", "created")
+        columns = (Column(name, no_wrap=name != "what", overflow="fold") for name in names)
+        table = Table(*columns, box=None, pad_edge=False)
         for job in service.jobs(limit=limit, status=status.value if status else None, model=model):
             created = job.created.astimezone().strftime("%m-%d %H:%M")
             done = f"{job.progress.done}/{job.progress.total}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import math
 import warnings
 from collections.abc import Callable, Iterator
 
@@ -239,11 +238,6 @@ def rotation() -> Callable[..., Tensor]:
 @pytest.fixture
 def source() -> torch.Generator:
     return torch.Generator().manual_seed(20)
-
-
-def two_sided(z: float) -> float:
-    """Probability that a standard normal number is farther from zero than z."""
-    return math.erfc(z / math.sqrt(2))
 
 
 @pytest.fixture(autouse=True)

@@ -315,11 +315,11 @@ def test_the_likelihood_loss_is_the_negative_likelihood(make_enf: Callable[..., 
     source = torch.Generator().manual_seed(3)
     numbers = torch.tensor([[6, 1, 8]])
     x = remove_mean(torch.randn(1, 3, 3, generator=source, dtype=torch.float64))
-    copies = 400
+    copies = 150
     batch = SimpleNamespace(z=numbers.flatten().repeat(copies), pos=x[0].repeat(copies, 1), num_graphs=copies)
     options = {"kind": "likelihood", "steps": 4, "regularization": 0.0}
     losses = model.loss(batch, options=options, generator=source)["loss"].detach()
-    found = log_prob(model, [numbers[0].numpy()], [x[0].numpy()], [0], draws=40, method=STEPS)[0]
+    found = log_prob(model, [numbers[0].numpy()], [x[0].numpy()], [0], draws=20, method=STEPS)[0]
     error = math.hypot(float(losses.std()) / math.sqrt(copies), found.standard_error)
     assert abs(float(losses.mean()) + found.value) < 4 * error  # false alarm below 1e-4
     assert error < 3.0

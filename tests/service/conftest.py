@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -150,20 +151,30 @@ def sample(http):
     return post
 
 
+def until_ended(client, job, timeout=30):
+    """Wait until a job has ended and return it as JSON."""
+    limit = time.monotonic() + timeout
+    while time.monotonic() < limit:
+        now = client.get(job["links"]["self"]).json()
+        if now["status"] not in ("queued", "running"):
+            return now
+        time.sleep(0.05)
+    raise AssertionError(f"not within {timeout} s: {now}")
+
+
+def finished_job(client, path, body, timeout=200):
+    """Post a request and wait until its job has succeeded: the job and its rows, as JSON."""
+    answer = client.post(path, json=body)
+    assert answer.status_code == 202, answer.text
+    job = until_ended(client, answer.json(), timeout)
+    assert job["status"] == "succeeded", job
+    return job, client.get(job["links"]["molecules"], params={"limit": 200}).json()["items"]
+
+
 @pytest.fixture
 def ended(http):
-    """Wait until a job has ended and return it as JSON."""
-
-    def wait(job, timeout=30):
-        limit = time.monotonic() + timeout
-        while time.monotonic() < limit:
-            now = http.get(job["links"]["self"]).json()
-            if now["status"] not in ("queued", "running"):
-                return now
-            time.sleep(0.05)
-        raise AssertionError(f"not within {timeout} s: {now}")
-
-    return wait
+    """Wait until a job of the shared service has ended and return it as JSON."""
+    return partial(until_ended, http)
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,8 @@ import torch
 from models.ardm.model import ARDM
 from models.core.library_file import Block, read, write
 from models.weights import save_model
-from tests.service.conftest import Service, make_folder
+from tests.service.conftest import Service, finished_job, make_folder
 
-WAIT = {"Prefer": "wait=60"}
 TOKENS = ["C", "c", "N", "O", "(", ")", "1", "=", "n", "F"]
 LIBRARY = ["CCO", "c1ccccc1O", "CC(=O)N", "[Fe]", "CCO", "notamolecule", "FC(F)F"]
 
@@ -44,11 +43,7 @@ def strings():
 
 
 def done(client, capability, body, model="ardm-tiny"):
-    answer = client.post(f"/v1/models/{model}/{capability}", json=body, headers=WAIT)
-    assert answer.status_code == 200, answer.text
-    job = answer.json()
-    assert job["status"] == "succeeded", job
-    return job, client.get(f"{job['links']['molecules']}?limit=100").json()["items"]
+    return finished_job(client, f"/v1/models/{model}/{capability}", body)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import torch
 
 from models.argmax_flow.model import ArgmaxFlow
 from models.weights import save_model
-from tests.service.conftest import Service, make_folder
+from tests.service.conftest import Service, finished_job, make_folder
 
 WAIT = {"Prefer": "wait=60"}
 CONFIG = {
@@ -49,11 +49,7 @@ def flow():
 
 
 def done(client, capability, body):
-    answer = client.post(f"{URL}/{capability}", json=body, headers=WAIT)
-    assert answer.status_code == 200, answer.text
-    job = answer.json()
-    assert job["status"] == "succeeded", job
-    return job, client.get(f"{job['links']['molecules']}?limit=100").json()["items"]
+    return finished_job(client, f"{URL}/{capability}", body)
 
 
 def test_drawn_strings_have_the_lengths_asked_for_and_the_same_seed_draws_them_again(flow):

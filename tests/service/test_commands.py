@@ -47,7 +47,7 @@ def test_jobs_are_shown_saved_canceled_and_deleted(equimol, tmp_path):
     job = detached.stdout.strip()
     assert len(job) == 26
     assert equimol("jobs", "watch", job).returncode == 0
-    assert job in equimol("jobs", "list").stdout
+    assert job in equimol("jobs", "list", fresh=True, COLUMNS="80").stdout
     assert json.loads(equimol("jobs", "show", job, "--json").stdout)["status"] == "succeeded"
     assert equimol("jobs", "save", job, "all.zip").returncode == 0
     assert zipfile.is_zipfile(tmp_path / "all.zip")

@@ -3,20 +3,15 @@
 import numpy as np
 import pytest
 
+from tests.service.conftest import finished_job
+
 MODEL = "/v1/models/convexp-graph"
 ACETALDEHYDE = "CC=O"
 
 
 @pytest.fixture
-def rows(http, ended):
-    def ask(capability, **body):
-        answer = http.post(f"{MODEL}/{capability}", json={"seed": 1, **body})
-        assert answer.status_code == 202, answer.text
-        job = ended(answer.json(), timeout=120)
-        assert job["status"] == "succeeded", job
-        return http.get(f"{job['links']['self']}/molecules").json()["items"]
-
-    return ask
+def rows(http):
+    return lambda capability, **body: finished_job(http, f"{MODEL}/{capability}", {"seed": 1, **body})[1]
 
 
 def test_contributions_add_up_and_a_swapped_charge_is_found(rows):

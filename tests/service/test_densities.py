@@ -7,23 +7,16 @@ from html.parser import HTMLParser
 
 import pytest
 
-WAIT = {"Prefer": "wait=60"}
+from tests.service.conftest import finished_job
+
 MODELS = ("survae-descriptors", "selfnorm-descriptors")
-
-
-def done(http, path, body):
-    answer = http.post(path, json=body, headers=WAIT, timeout=90)
-    assert answer.status_code == 200, answer.text
-    job = answer.json()
-    assert job["status"] == "succeeded", job
-    return job, http.get(job["links"]["molecules"]).json()["items"]
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_scores_have_a_kind_and_a_percentile_and_tell_the_unlike(http, model):
     """A QM9-like ether stands above a drug of 30 heavy atoms; a line that is no molecule spoils only its row."""
     smiles = ["CC1CC1CO", "no-molecule", "CC(C)Cc1ccc(cc1)C(C)C(=O)Nc1ccc(cc1)S(=O)(=O)N1CCN(C)CC1"]
-    job, rows = done(http, f"/v1/models/{model}/score", {"molecules": {"smiles": smiles}, "seed": 1})
+    job, rows = finished_job(http, f"/v1/models/{model}/score", {"molecules": {"smiles": smiles}, "seed": 1})
     assert [row["valid"] for row in rows] == [True, False, True]
     assert rows[0]["kind"] == ("exact" if model.startswith("selfnorm") else "lower_bound")
     assert rows[0]["percentile"] > 1 and rows[0]["in_domain"]
@@ -36,7 +29,7 @@ def test_scores_have_a_kind_and_a_percentile_and_tell_the_unlike(http, model):
 def test_rows_are_drawn_under_conditions(http):
     conditions = {"rings": 2, "logp": {"low": 0.0, "high": 1.0}, "charge": "neutral"}
     body = {"n_rows": 4, "conditions": conditions, "particles": 32, "seed": 3}
-    _, rows = done(http, "/v1/models/survae-descriptors/sample", body)
+    _, rows = finished_job(http, "/v1/models/survae-descriptors/sample", body)
     for row in rows:
         found = row["descriptors"]
         assert found["rings"] == 2 and found["charge"] == "neutral"
@@ -59,7 +52,7 @@ def test_a_condition_that_makes_no_sense_is_pointed_at(http, conditions, pointer
 
 
 def test_vectors_are_drawn(http):
-    _, rows = done(http, "/v1/models/selfnorm-descriptors/sample", {"n_rows": 2, "seed": 3})
+    _, rows = finished_job(http, "/v1/models/selfnorm-descriptors/sample", {"n_rows": 2, "seed": 3})
     assert all(row["kind"] == "exact" and len(row["vector"]) > 100 for row in rows)
 
 
@@ -79,7 +72,7 @@ def test_the_report_has_every_score_with_its_kind_as_rows_and_on_one_page(http):
         "models": list(MODELS),
         "seed": 1,
     }
-    job, rows = done(http, "/v1/report", body)
+    job, rows = finished_job(http, "/v1/report", body)
     scores = {score["model"]: score for score in rows[0]["scores"]}
     assert set(scores) == set(MODELS)
     assert scores["survae-descriptors"]["kind"] == "lower_bound"
@@ -102,18 +95,18 @@ def test_the_report_has_every_score_with_its_kind_as_rows_and_on_one_page(http):
 
 
 def test_the_report_of_a_finished_job_has_strain(http):
-    made, _ = done(http, "/v1/convert", {"molecules": {"smiles": ["CCO"]}, "seed": 1})
+    made, _ = finished_job(http, "/v1/convert", {"molecules": {"smiles": ["CCO"]}, "seed": 1})
     body = {"molecules": {"job": made["id"]}, "models": ["selfnorm-descriptors"]}
-    _, rows = done(http, "/v1/report", body)
+    _, rows = finished_job(http, "/v1/report", body)
     strain = next(score for score in rows[0]["scores"] if "strain" in score["figure"])
     assert strain["kind"] == "estimate" and 0 <= strain["value"] < 1  # MMFF94's own minimum
 
 
 def test_the_report_of_a_finished_job_keeps_the_bonds_of_its_molecules(http):
     """String models need them, and distances would take the ring's long bonds for single ones."""
-    made, _ = done(http, "/v1/convert", {"molecules": {"smiles": ["Cc1ccncc1"]}, "seed": 1})
+    made, _ = finished_job(http, "/v1/convert", {"molecules": {"smiles": ["Cc1ccncc1"]}, "seed": 1})
     body = {"molecules": {"job": made["id"]}, "models": ["survae-conformers"], "strain": False}
-    _, rows = done(http, "/v1/report", body)
+    _, rows = finished_job(http, "/v1/report", body)
     assert rows[0]["smiles"] == "Cc1ccncc1"
     (score,) = rows[0]["scores"]
     assert score["kind"] == "exact" and score["percentile"] is not None
@@ -139,15 +132,17 @@ def test_a_report_by_a_model_that_cannot_give_one_is_refused_at_once(http, model
 
 def test_a_family_that_nobody_has_heard_of_is_in_the_report_by_its_card_alone(http):
     """The toy of these tests scores molecules, and nothing but its card says so."""
-    _, rows = done(http, "/v1/report", {"molecules": {"smiles": ["CCO"]}, "models": ["toy-molecules"]})
+    _, rows = finished_job(
+        http, "/v1/report", {"molecules": {"smiles": ["CCO"]}, "models": ["toy-molecules"]}
+    )
     (score,) = rows[0]["scores"]
     assert score["value"] == -1.5 * 9 and score["kind"] == "lower_bound" and score["standard_error"] == 0.25
 
 
 @pytest.mark.slow
 def test_without_names_the_report_asks_every_model_that_answers_soon(http):
-    made, _ = done(http, "/v1/convert", {"molecules": {"smiles": ["CC(C)CO"]}, "seed": 1})
-    _, rows = done(http, "/v1/report", {"molecules": {"job": made["id"]}, "seed": 1})
+    made, _ = finished_job(http, "/v1/convert", {"molecules": {"smiles": ["CC(C)CO"]}, "seed": 1})
+    _, rows = finished_job(http, "/v1/report", {"molecules": {"job": made["id"]}, "seed": 1})
     asked = {score["model"] for score in rows[0]["scores"]}
     known = {"edm-qm9", "egnn-qm9", "ddf-fingerprints", "convexp-graph", "survae-conformers", "toy-molecules"}
     assert {*known, *MODELS} <= asked

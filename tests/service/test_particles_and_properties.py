@@ -7,6 +7,7 @@ import pytest
 
 from models.enf_particles.potentials import system
 from service.client import Equimol
+from tests.service.conftest import finished_job
 
 ETHANOL = """9
 ethanol
@@ -29,17 +30,9 @@ TWO_TRIANGLES = {"n_nodes": 7, "edges": [[0, 1], [1, 2], [0, 2], [2, 3], [3, 4],
 
 
 @pytest.fixture
-def ask(http, ended):
+def ask(http):
     """Rows of a finished job, in order."""
-
-    def rows(model, capability, **fields):
-        answer = http.post(f"/v1/models/{model}/{capability}", json=fields)
-        assert answer.status_code == 202, answer.text
-        job = ended(answer.json(), timeout=200)
-        assert job["status"] == "succeeded", job
-        return http.get(job["links"]["molecules"], params={"limit": 200}).json()["items"]
-
-    return rows
+    return lambda model, capability, **body: finished_job(http, f"/v1/models/{model}/{capability}", body)[1]
 
 
 def turned(xyz):

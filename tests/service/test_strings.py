@@ -6,7 +6,8 @@ import base64
 
 import pytest
 
-WAIT = {"Prefer": "wait=90"}
+from tests.service.conftest import finished_job
+
 LIBRARY = [
     "Cc1ccc(NC(=O)c2ccco2)cc1", "O=C(Nc1ccccc1)C1CCCN1", "COc1ccc(CN2CCOCC2)cc1F", "CC(C)NC(=O)c1cccs1",
     "N#Cc1ccc(Cl)nc1N1CCCC1", "O=S(=O)(NC1CC1)c1ccccc1Br", "[Fe+2]", "CCn1nccc1C(=O)NCc1cccnc1",
@@ -15,11 +16,7 @@ LIBRARY = [
 
 
 def done(http, model, capability, body):
-    answer = http.post(f"/v1/models/{model}/{capability}", json=body, headers=WAIT, timeout=100)
-    assert answer.status_code == 200, answer.text
-    job = answer.json()
-    assert job["status"] == "succeeded", job
-    return job, http.get(f"{job['links']['molecules']}?limit=100").json()["items"]
+    return finished_job(http, f"/v1/models/{model}/{capability}", body)
 
 
 MODELS = ["ardm-smiles"]

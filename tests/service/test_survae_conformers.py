@@ -8,6 +8,8 @@ import io
 import numpy as np
 import pytest
 
+from tests.service.conftest import finished_job
+
 MODEL = "/v1/models/survae-conformers"
 # Methanol as QM9 has it (B3LYP/6-31G(2df,p)).
 NUMBERS = [6, 8, 1, 1, 1, 1]
@@ -18,24 +20,18 @@ POSITIONS = [
 
 
 @pytest.fixture
-def rows(http, ended):
-    def ask(capability, **body):
-        answer = http.post(f"{MODEL}/{capability}", json={"seed": 1, **body})
-        assert answer.status_code == 202, answer.text
-        job = ended(answer.json(), timeout=120)
-        assert job["status"] == "succeeded", job
-        return http.get(f"{job['links']['self']}/molecules").json()["items"], job
-
-    return ask
+def ask(http):
+    """Post a request and wait: its job and rows."""
+    return lambda capability, **body: finished_job(http, f"{MODEL}/{capability}", {"seed": 1, **body})
 
 
 def structure(positions, order=range(6)):
     return {"numbers": [NUMBERS[i] for i in order], "positions": [positions[i] for i in order]}
 
 
-def test_a_real_geometry_is_usual_and_its_atoms_may_come_in_any_order(rows, http):
+def test_a_real_geometry_is_usual_and_its_atoms_may_come_in_any_order(ask, http):
     order = [3, 1, 5, 0, 2, 4]
-    (row, again), job = rows(
+    job, (row, again) = ask(
         "score", molecules={"structures": [structure(POSITIONS), structure(POSITIONS, order)]}
     )
     assert row["kind"] == "exact" and row["standard_error"] == 0 and row["n_bonds"] == 5
@@ -51,12 +47,12 @@ def test_a_real_geometry_is_usual_and_its_atoms_may_come_in_any_order(rows, http
     assert float(table[0]["log_likelihood"]) == row["log_likelihood"]
 
 
-def test_the_stretched_bond_is_named(rows):
+def test_the_stretched_bond_is_named(ask):
     """The bond from O to H, 0.08 Angstrom longer than it is."""
     wrong = np.array(POSITIONS)
     direction = wrong[5] - wrong[1]
     wrong[5] += 0.08 * direction / np.linalg.norm(direction)
-    (right, row), _ = rows(
+    _, (right, row) = ask(
         "score", molecules={"structures": [structure(POSITIONS), structure(wrong.tolist())]}
     )
     assert row["log_likelihood"] < right["log_likelihood"] - 5
@@ -65,18 +61,18 @@ def test_the_stretched_bond_is_named(rows):
     assert row["percentile"] < 1 and row["reasons"][0]["code"] == "outside-density"
 
 
-def test_sets_are_drawn_for_the_bonds_of_a_molecule_and_again_by_their_seed(rows):
-    (row,), _ = rows("sample", molecules={"smiles": ["C=O"]}, draws=64)
+def test_sets_are_drawn_for_the_bonds_of_a_molecule_and_again_by_their_seed(ask):
+    _, (row,) = ask("sample", molecules={"smiles": ["C=O"]}, draws=64)
     drawn = np.array(row["samples"])
     assert drawn.shape == (64, 3) and [bond["bond"] for bond in row["bonds"]] == ["C=O", "C-H", "C-H"]
     assert drawn[:, 0].mean() == pytest.approx(1.2, abs=0.03)
     assert drawn[:, 1:].mean() == pytest.approx(1.11, abs=0.03)
-    (again,), _ = rows("sample", molecules={"smiles": ["C=O"]}, draws=64)
+    _, (again,) = ask("sample", molecules={"smiles": ["C=O"]}, draws=64)
     assert again["samples"] == row["samples"]
 
 
-def test_what_cannot_be_scored_says_why_and_spoils_only_its_own_row(rows):
-    (good, chlorine, broken, alone, large), _ = rows(
+def test_what_cannot_be_scored_says_why_and_spoils_only_its_own_row(ask):
+    _, (good, chlorine, broken, alone, large) = ask(
         "score", molecules={"smiles": ["CO", "CCl", "C1CC", "[He]", "CCCCCCCCCCCCCCCC"]}, bonds=False
     )
     assert good["valid"] and good["log_likelihood"] is not None and "bonds" not in good
@@ -98,10 +94,10 @@ def test_fields_that_make_no_sense_are_pointed_at(http, capability, field, value
     assert answer.json()["errors"][0]["pointer"] == f"/{field}"
 
 
-def test_nothing_but_the_geometry_counts(rows):
+def test_nothing_but_the_geometry_counts(ask):
     """Turned, shifted and mirrored structures have the same score."""
     turned = np.array(POSITIONS) @ np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, -1]]) + 3.0
-    (row, moved), _ = rows(
+    _, (row, moved) = ask(
         "score", molecules={"structures": [structure(POSITIONS), structure(turned.tolist())]}, bonds=False
     )
     assert moved["log_likelihood"] == pytest.approx(row["log_likelihood"], abs=1e-6)

@@ -5,23 +5,16 @@ import math
 import numpy as np
 import pytest
 
+from tests.service.conftest import finished_job
+
 ADDRESS = "/v1/models/vde/logdet"
 FAST = {"samples": 500, "training_steps": 60, "batch": 64}
 
 
 @pytest.fixture
-def rows(http, ended):
+def rows(http):
     """Post a request, wait, and return the rows of the job."""
-
-    def ask(**body):
-        answer = http.post(ADDRESS, json={"seed": 1, **body})
-        assert answer.status_code == 202, answer.text
-        job = ended(answer.json(), timeout=120)
-        assert job["status"] == "succeeded", job
-        found = http.get(f"{job['links']['self']}/molecules").json()
-        return found["molecules"] if "molecules" in found else found["items"]
-
-    return ask
+    return lambda **body: finished_job(http, ADDRESS, {"seed": 1, **body})[1]
 
 
 def spd(n, seed=0):
