@@ -98,13 +98,18 @@ class ARDM(nn.Module):
             found = self.next_log_predictions(tokens).gather(-1, tokens[..., None])[..., 0]
             return {"loss": -found.mean(1)}
         stages = self.hierarchy.stages
-        offset = torch.rand((), generator=generator)
-        spread = ((torch.arange(b) / b + offset) % 1 * stages)[torch.randperm(b, generator=generator)]
-        stage = spread.long().clamp(max=stages - 1).to(tokens.device)
+        where = generator.device
+        offset = torch.rand((), generator=generator, device=where)
+        places = torch.arange(b, device=where) / b
+        order = torch.rand(b, generator=generator, device=where).argsort()
+        spread = ((places + offset) % 1 * stages)[order].to(tokens.device)
+        stage = spread.long().clamp(max=stages - 1)
         unknown = self.hierarchy.at(tokens, stage) != self.hierarchy.at(tokens, stage + 1)
         count = unknown.sum(1)
-        seen = (spread.to(tokens.device) % 1 * count).long()
-        ranks = torch.rand(b, n, generator=generator).to(tokens.device).masked_fill(~unknown, 2.0)
+        seen = (spread % 1 * count).long()
+        ranks = (
+            torch.rand(b, n, generator=generator, device=where).to(tokens.device).masked_fill(~unknown, 2.0)
+        )
         hidden = unknown & (ranks.argsort(1).argsort(1) >= seen[:, None])
         found = (self.log_told(tokens, hidden, stage) * hidden).sum(1) / hidden.sum(1).clamp(min=1)
         return {"loss": -found * count * stages / n}

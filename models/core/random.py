@@ -19,14 +19,23 @@ def molecule_seed(job_seed: int, index: int) -> int:
     >>> molecule_seed(7, 0) != molecule_seed(7, 1)
     True
     """
-    digest = hashlib.blake2b(f"{job_seed}:{index}".encode(), digest_size=8, person=b"equimol").digest()
+    return purpose_seed(job_seed, str(index))
+
+
+def purpose_seed(seed: int, purpose: str) -> int:
+    """Seed of one purpose of `seed`: 63 bits, so that streams never overlap."""
+    digest = hashlib.blake2b(f"{seed}:{purpose}".encode(), digest_size=8, person=b"equimol").digest()
     return int.from_bytes(digest, "little") >> 1
 
 
 def generator(seed: int, purpose: str = "") -> torch.Generator:
-    """A CPU generator for one purpose of one molecule, so that streams never overlap."""
-    digest = hashlib.blake2b(f"{seed}:{purpose}".encode(), digest_size=8, person=b"equimol").digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+    """A CPU generator for one purpose of one molecule."""
+    return torch.Generator().manual_seed(purpose_seed(seed, purpose))
+
+
+def stratified(n: int, source: torch.Generator) -> Tensor:
+    """One uniform number in each of the n equal parts of 0..1, in order, where `source` lives."""
+    return (torch.arange(n, device=source.device) + torch.rand(n, generator=source, device=source.device)) / n
 
 
 def stacked_normal(

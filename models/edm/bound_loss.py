@@ -7,6 +7,7 @@ from torch import Tensor
 
 from models.core.centered import LOG_TWO_PI, degrees_of_freedom, remove_mean
 from models.core.errors import ConfigError
+from models.core.random import stratified
 from models.edm.bound import log_prob_of_features, prior_divergence
 from models.edm.denoiser import DataDenoiser, NoiseDenoiser, levels
 
@@ -31,11 +32,13 @@ def bound_loss(
     h = features.encode(numbers)
 
     def draw() -> Noise:
-        noise = torch.randn(b, n, 3 + features.channels, generator=generator).to(x.device)
+        noise = torch.randn(b, n, 3 + features.channels, generator=generator, device=generator.device)
+        noise = noise.to(x.device)
         return remove_mean(noise[..., :3]), noise[..., 3:]
 
-    u = (torch.arange(b) + torch.rand(b, generator=generator)) / b
-    k = (u[torch.randperm(b, generator=generator)] * steps).long().clamp(max=steps - 1).to(x.device)
+    u = stratified(b, generator)
+    order = torch.randperm(b, generator=generator, device=generator.device)
+    k = (u[order] * steps).long().clamp(max=steps - 1).to(x.device)
     gamma_s, gamma_t = denoiser.gamma(k), denoiser.gamma(k + 1)
     error_x, error_h = noise_errors(denoiser, x, h, gamma_t, (k + 1) / steps, draw())
     diffusion = 0.5 * steps * torch.expm1(gamma_t - gamma_s) * (error_x + error_h)

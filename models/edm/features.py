@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -44,9 +45,7 @@ class AtomFeatures:
 
     def types(self, numbers: Tensor) -> Tensor:
         """Channel index of each atomic number; the caller has checked that all are known."""
-        table = torch.full((max(self.elements) + 1,), -1, dtype=torch.long, device=numbers.device)
-        table[list(self.elements)] = torch.arange(len(self.elements), device=numbers.device)
-        return table[numbers.long()]
+        return _channels(self.elements, numbers.device)[numbers.long()]
 
     def encode(self, numbers: Tensor) -> Tensor:
         """Atomic numbers `[..., n]` to features `[..., n, channels]`."""
@@ -60,3 +59,11 @@ class AtomFeatures:
         count = len(self.elements) - (not self.last_element)
         elements = torch.tensor(self.elements, device=h.device)
         return elements[h[..., :count].argmax(-1)]
+
+
+@lru_cache(maxsize=16)  # made once: a GPU would have to wait for it at every call
+def _channels(elements: tuple[int, ...], device: torch.device) -> Tensor:
+    """The channel of every atomic number up to the largest known, -1 where there is none."""
+    table = torch.full((max(elements) + 1,), -1, dtype=torch.long)
+    table[list(elements)] = torch.arange(len(elements))
+    return table.to(device)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from models.core.centered import remove_mean
 from models.core.errors import ConfigError
+from models.core.random import stratified
 from models.edm.denoiser import DataDenoiser, NoiseDenoiser, levels
 from models.edm.process import Tabulated
 
@@ -56,9 +57,9 @@ def draw_levels(
     process = denoiser.process
     if isinstance(process, Tabulated):
         grid = process.grid(process.steps)
-        place = torch.randint(1, len(grid), (n,), generator=source)
-        return grid[place].float()
-    quantile = (torch.arange(n) + torch.rand(n, generator=source)) / n
+        place = torch.randint(1, len(grid), (n,), generator=source, device=source.device)
+        return grid.to(place.device)[place].float()
+    quantile = stratified(n, source)
     width = math.log(process.maximum / process.minimum)
     middle = 0.5 * (math.log(process.maximum) + math.log(process.minimum)) + options.shift
     log_level: Tensor = middle + options.spread * width / 8 * torch.special.ndtri(
@@ -69,8 +70,8 @@ def draw_levels(
 
 def distort(noise: Tensor, size: float, source: torch.Generator) -> Tensor:
     """Noise `[b, n, 3]` (centered) with `size` times as much again at one atom in five, centered."""
-    chosen = torch.rand(noise.shape[:2], generator=source) < DISTORTED_SHARE
-    more = size * torch.randn(noise.shape, generator=source) * chosen[..., None]
+    chosen = torch.rand(noise.shape[:2], generator=source, device=source.device) < DISTORTED_SHARE
+    more = size * torch.randn(noise.shape, generator=source, device=source.device) * chosen[..., None]
     return remove_mean(noise + more.to(noise.device))
 
 
@@ -92,8 +93,9 @@ def denoising_loss(
     h = features.encode(numbers)
     level = draw_levels(denoiser, b, options, generator).to(x.device)
     s = levels(level)
-    noise_x = remove_mean(torch.randn(b, n, 3, generator=generator)).to(x.device)
-    noise_h = torch.randn(b, n, features.channels, generator=generator).to(x.device)
+    source = generator.device
+    noise_x = remove_mean(torch.randn(b, n, 3, generator=generator, device=source)).to(x.device)
+    noise_h = torch.randn(b, n, features.channels, generator=generator, device=source).to(x.device)
     if options.distortion:
         noise_x = distort(noise_x, options.distortion, generator)
     estimate = denoiser(x + s * noise_x, h + s * noise_h, level)

@@ -127,7 +127,8 @@ class GraphAutoencoder(nn.Module):
         n = batch.num_nodes // b
         pairs = UndirectedPairs(n, device=self.device)
         wanted = batch.adjacency
-        noise = torch.randn(b, n, self.dimensions, generator=generator).to(self.device)
+        noise = torch.randn(b, n, self.dimensions, generator=generator, device=generator.device)
+        noise = noise.to(self.device)
         out = {}
         for method in METHODS:
             z = self.encode(wanted[..., None], noise, pairs, method=method)

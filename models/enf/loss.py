@@ -47,9 +47,10 @@ class LossOptions:
 def drawn_noise(model: ENF, numbers: Tensor, source: torch.Generator) -> Tensor:
     """Noise for the dequantizer, drawn again until every element survives it."""
     shape = (*numbers.shape, model.features.channels)
-    noise = torch.randn(shape, generator=source).to(numbers.device)
+    noise = torch.randn(shape, generator=source, device=source.device).to(numbers.device)
     while not bool((kept := model.dequantizer.keeps(numbers, noise)).all()):
-        noise[~kept] = torch.randn(shape, generator=source).to(numbers.device)[~kept]
+        again = torch.randn(shape, generator=source, device=source.device).to(numbers.device)
+        noise[~kept] = again[~kept]
     return noise
 
 
@@ -69,7 +70,8 @@ def likelihood_loss(
     """
     b, n = numbers.shape
     z_x, z_h, log_det = model.actnorm(x, h)
-    probe = centered_state(torch.randn(b, n, 3 + h.shape[-1], generator=source).to(x.device, x.dtype), 3)
+    drawn = torch.randn(b, n, 3 + h.shape[-1], generator=source, device=source.device)
+    probe = centered_state(drawn.to(x.device, x.dtype), 3)
     end = carry(
         model.field, z_x, z_h, 0.0, 1.0, Solver("rk4", steps=options.steps),
         divergence="hutchinson", probe=probe, regularize=True, train=True,

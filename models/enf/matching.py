@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.core.centered import remove_mean
+from models.core.random import stratified
 from models.enf.field import VectorField
 from models.enf.molecules import MoleculeField
 
@@ -17,7 +18,7 @@ def draw_times(n: int, center: float, spread: float, source: torch.Generator) ->
     center = 0, spread = 1.8 is about uniform. The likelihood gives velocity errors the weight (1-t)/t, so times
     near the data matter more to it than to the look of the samples.
     """
-    quantile = (torch.arange(n) + torch.rand(n, generator=source)) / n
+    quantile = stratified(n, source)
     return torch.sigmoid(center + spread * torch.special.ndtri(quantile.clamp(1e-6, 1 - 1e-6)))
 
 
@@ -40,7 +41,8 @@ def matching_loss(
     b, n = types.shape
     t = draw_times(b, center, spread, source).to(x.device, x.dtype)
     at = t[:, None, None]
-    noise = torch.randn(b, n, x.shape[-1] + h.shape[-1], generator=source).to(x.device, x.dtype)
+    noise = torch.randn(b, n, x.shape[-1] + h.shape[-1], generator=source, device=source.device)
+    noise = noise.to(x.device, x.dtype)
     noise_x, noise_h = remove_mean(noise[..., : x.shape[-1]]), noise[..., x.shape[-1] :]
     x_t, h_t = (1 - at) * x + at * noise_x, (1 - at) * h + at * noise_h
     unit = (1 - t).square() + t.square()

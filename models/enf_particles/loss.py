@@ -53,7 +53,8 @@ def matching_loss(field: VectorField, x: Tensor, options: LossOptions, source: t
     b, n, d = x.shape
     t = draw_times(b, options.center, options.spread, source).to(x.device, x.dtype)
     at = t[:, None, None]
-    noise = remove_mean(torch.randn(x.shape, generator=source, dtype=x.dtype).to(x.device))
+    drawn = torch.randn(x.shape, generator=source, dtype=x.dtype, device=source.device)
+    noise = remove_mean(drawn.to(x.device))
     if options.rounds:
         noise = aligned(noise, x, rounds=options.rounds)
     velocity, _ = field(t, (1 - at) * x + at * noise, x.new_zeros(b, n, 0))
@@ -67,7 +68,7 @@ def likelihood_loss(field: VectorField, x: Tensor, options: LossOptions, source:
     """Negative log-likelihood `[b]` in nats of scaled positions `[b, n, d]`, by Hutchinson's estimator with one
     Rademacher probe, as published; gradients go through fixed steps (published: an adjoint equation).
     """
-    signs = torch.randint(0, 2, x.shape, generator=source).to(x) * 2 - 1
+    signs = torch.randint(0, 2, x.shape, generator=source, device=source.device).to(x) * 2 - 1
     end = carry(
         field, x, x.new_zeros(*x.shape[:2], 0), 0.0, 1.0, Solver("rk4", steps=options.steps),
         divergence="hutchinson", probe=remove_mean(signs), train=True,

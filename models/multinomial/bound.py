@@ -51,7 +51,7 @@ def score(
         times = torch.arange(1, steps + 1)
         uniform = torch.rand(steps, n, generator=source, dtype=torch.float64)
         totals[k] = terms_at(model, x_0.expand(steps, -1), times, uniform).sum(0)
-    last = model.process.forward(log_one_hot(x_0, model.process.classes), torch.tensor([steps]))
+    last = model.process.diffused(log_one_hot(x_0, model.process.classes), torch.tensor([steps]))
     prior = divergence(last, torch.full_like(last, -math.log(model.process.classes)))[0]
     diffusion = totals.sum(1)
     length = model.lengths.log_prob(n)

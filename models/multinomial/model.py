@@ -66,8 +66,9 @@ class MultinomialDiffusion(nn.Module):
         """Nats a token `[b]`: the bound by one importance-sampled time, and `cross_entropy` times that of x_0."""
         x_0 = batch.tokens
         b, n = x_0.shape
-        t, q = self.times.draw(b, generator)
-        x_t = self.noised(x_0, t, torch.rand(b, n, generator=generator, dtype=torch.float64))
+        t, q = (values.to(x_0.device) for values in self.times.draw(b, generator))
+        uniform = torch.rand(b, n, generator=generator, dtype=torch.float64, device=generator.device)
+        x_t = self.noised(x_0, t, uniform.to(x_0.device))
         log_x0 = self.predict(x_t, t, torch.float32)
         terms = self.term(x_0, x_t, t, log_x0).sum(1)
         self.times.update(t, terms.detach())

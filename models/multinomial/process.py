@@ -11,7 +11,7 @@ import math
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.core.errors import ConfigError
 
@@ -21,10 +21,14 @@ FLOOR = 1e-9
 """Of the share that is left at T; the rest of the prior's mismatch is part of the bound."""
 
 
-class Process:
+class Process(nn.Module):
     """The cosine schedule of the paper, abar_t = f(t) / f(0) with f(t) = cos((t/T + s) / (1 + s) pi/2)."""
 
+    log_abar: Tensor
+    log_noise: Tensor
+
     def __init__(self, steps: int, classes: int, offset: float = 0.008) -> None:
+        super().__init__()
         if steps < 1 or classes < 2:
             raise ConfigError(
                 f"multinomial diffusion: {steps} steps, {classes} classes; wanted 1 and 2 or more."
@@ -34,10 +38,11 @@ class Process:
         f = ((t + offset) / (1 + offset) * (math.pi / 2)).cos()
         abar = (f / f[0]).clamp(FLOOR, 1.0)
         abar[0] = 1.0
-        self.log_abar = abar.log()
-        self.log_noise = (1 - abar).log() - math.log(classes)  # minus infinity at t = 0
+        self.register_buffer("log_abar", abar.log(), persistent=False)
+        # minus infinity at t = 0
+        self.register_buffer("log_noise", (1 - abar).log() - math.log(classes), persistent=False)
 
-    def forward(self, log_x0: Tensor, t: Tensor) -> Tensor:
+    def diffused(self, log_x0: Tensor, t: Tensor) -> Tensor:
         """log q(x_t | x_0) `[b, n, K]` for log-probabilities of x_0 `[b, n, K]` and times `[b]`."""
         keep, noise = self._rows(t, log_x0.dtype)
         return torch.logaddexp(keep + log_x0, noise.expand_as(log_x0))
@@ -50,7 +55,7 @@ class Process:
 
     def posterior(self, log_x0: Tensor, x_t: Tensor, t: Tensor, s: Tensor) -> Tensor:
         """log q(x_s | x_t, x_0) `[b, n, K]`, normalised; x_0 may be soft, and is then put in as if it were sharp."""
-        unnormalised = self.step(x_t, t, s, log_x0.dtype) + self.forward(log_x0, s)
+        unnormalised = self.step(x_t, t, s, log_x0.dtype) + self.diffused(log_x0, s)
         return unnormalised.log_softmax(-1)
 
     def reverse(self, log_x0: Tensor, x_t: Tensor, t: Tensor, s: Tensor, form: Form = "mixture") -> Tensor:
@@ -62,7 +67,7 @@ class Process:
         """
         if form == "mixture":
             # sum_k p(x_0 = k) q(x_s | x_t, k) is the posterior of weights p(x_0 = k) / q(x_t | k).
-            seen = self.forward(log_one_hot(x_t, self.classes, log_x0.dtype), t)  # the kernel is symmetric
+            seen = self.diffused(log_one_hot(x_t, self.classes, log_x0.dtype), t)  # the kernel is symmetric
             weights = log_x0 - seen
             total = torch.logsumexp(weights, -1, keepdim=True)
             keep, noise = self._rows(s, log_x0.dtype)

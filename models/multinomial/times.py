@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 WARM_UP = 10
 DECAY = 0.1
@@ -27,24 +28,28 @@ class TimeSampler(nn.Module):
     def probabilities(self) -> Tensor:
         """q(t) for t = 1..T, `[T]`."""
         steps = len(self.seen)
-        if bool((self.seen <= WARM_UP).any()):
-            return torch.full((steps,), 1.0 / steps, dtype=torch.float64)
         roots = (self.squares + 1e-10).sqrt() + 1e-4
         if steps > 1:
-            roots[0] = roots[1]
-        return roots / roots.sum()
+            roots = torch.cat([roots[1:2], roots[1:]])
+        # Without a branch on the buffers, which would make the processor wait for a GPU.
+        return torch.where((self.seen <= WARM_UP).any(), 1.0 / steps, roots / roots.sum())
 
     def draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Times `[n]` in 1..T, and their q(t)."""
         q = self.probabilities
-        uniform = torch.rand(n, generator=generator, dtype=torch.float64)
+        uniform = torch.rand(n, generator=generator, dtype=torch.float64, device=generator.device).to(
+            q.device
+        )
         t = torch.searchsorted(q.cumsum(0), uniform, right=True).clamp_max(len(q) - 1)
         return t + 1, q[t]
 
     @torch.no_grad()
     def update(self, t: Tensor, losses: Tensor) -> None:
         """Take in the terms `[n]` that were found at times `[n]`."""
-        for time, loss in zip((t - 1).tolist(), losses.double().tolist(), strict=True):
-            rate = DECAY if self.seen[time] else 1.0
-            self.squares[time] += rate * (loss * loss - self.squares[time])
-            self.seen[time] += 1
+        at = F.one_hot(t - 1, len(self.seen)).double()
+        count = at.sum(0)
+        mean = losses.double().square() @ at / count.clamp(min=1)
+        # Several terms at one time count as their mean, once for each.
+        rate = torch.where(self.seen > 0, 1 - (1 - DECAY) ** count, (count > 0).double())
+        self.squares += rate * (mean - self.squares)
+        self.seen += count

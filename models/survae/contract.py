@@ -39,15 +39,17 @@ class Noise:
 
     def uniform(self, like: Tensor, shape: Sequence[int]) -> Tensor:
         """Uniform in [0, 1), `[b, *shape]` with the batch and type of `like`."""
-        if isinstance(self.source, torch.Generator):
-            return torch.rand(len(like), *shape, dtype=like.dtype, generator=self.source).to(like.device)
+        if isinstance(source := self.source, torch.Generator):
+            drawn = torch.rand(len(like), *shape, dtype=like.dtype, generator=source, device=source.device)
+            return drawn.to(like.device)
         rows = [torch.rand(*shape, dtype=like.dtype, generator=each) for each in self._rows(like)]
         return torch.stack(rows).to(like.device)
 
     def normal(self, like: Tensor, shape: Sequence[int]) -> Tensor:
         """Standard normal, `[b, *shape]`."""
-        if isinstance(self.source, torch.Generator):
-            return torch.randn(len(like), *shape, dtype=like.dtype, generator=self.source).to(like.device)
+        if isinstance(source := self.source, torch.Generator):
+            drawn = torch.randn(len(like), *shape, dtype=like.dtype, generator=source, device=source.device)
+            return drawn.to(like.device)
         rows = [torch.randn(*shape, dtype=like.dtype, generator=each) for each in self._rows(like)]
         return torch.stack(rows).to(like.device)
 

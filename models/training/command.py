@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 import typer
 
+from models.core.errors import ConfigError
 from models.training import greedy
 from models.training.card import new_card
 from models.training.data import training_data
@@ -44,6 +45,14 @@ def train(
         float, typer.Option(help="Draw samples every so many minutes and log their quality; 0 for never.")
     ] = 15.0,
     threads: Annotated[int, typer.Option(help="Threads of each process.")] = 1,
+    device: Annotated[str, typer.Option(help="Where to train: cpu, or cuda.")] = "cpu",
+    batch: Annotated[
+        int | None, typer.Option(help="Molecules an optimizer step, instead of the recipe's.")
+    ] = None,
+    bucket: Annotated[
+        int | None,
+        typer.Option(help="Molecules a network call, instead of the recipe's; a GPU wants hundreds."),
+    ] = None,
     start: Annotated[
         str | None,
         typer.Option(
@@ -66,12 +75,16 @@ def train(
         chosen = replace(chosen, optimizer=replace(chosen.optimizer, cooldown=cooldown))
     if seed is not None:
         chosen = replace(chosen, seed=seed)
+    if batch is not None or bucket is not None:
+        chosen = replace(chosen, batch=batch or chosen.batch, bucket=bucket or chosen.bucket)
+    place = training_device(device)
     folder = out or Path("runs") / chosen.name
     molecules_to_learn = training_data(chosen.data, "train")
     torch.manual_seed(chosen.seed)  # initial weights only; all other randomness has generators of its own
     build: Any = family_class(chosen.family)
     model = build(build.config_for(chosen.model, molecules_to_learn))
     started = begin_from(model, start) if start else None
+    model.to(place)
     run = Run(folder, (time_limit or float("inf")) * 60, resume=resume)
     if isinstance(model, greedy.Greedy):
         progress = greedy.train(chosen, model, molecules_to_learn, training_data(chosen.data, "valid"), run)
@@ -81,6 +94,7 @@ def train(
         )
         progress = run_training(chosen, model, molecules_to_learn, run, after_checkpoint=watch)
     if not dist.is_initialized() or dist.get_rank() == 0:
+        model.to("cpu")
         card = new_card(chosen, model, molecules_to_learn, progress)
         if started:
             card["training"]["start"] = started
@@ -90,6 +104,21 @@ def train(
         )
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def training_device(name: str) -> torch.device:
+    """The device of that name. Raises ConfigError when there is none, or several processes would share a GPU."""
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device is {name!r}; choose cpu or cuda.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            f"device is {name!r}, but torch finds no GPU here; leave it out to train on the CPU."
+        )
+    if device.type == "cuda" and dist.is_initialized():
+        raise ConfigError("several processes train on CPUs only; start one process to use the GPU.")
+    return device
 
 
 def main() -> None:

@@ -16,17 +16,20 @@ SHARED = ("elements", "coordinate_scale", "type_scale", "charge_scale", "process
 
 
 def join(model_card: dict[str, Any], model: EDM, guide_card: dict[str, Any], guide: EDM) -> EDM:
-    """The model with its guide. Raises ConfigError naming the settings in which the two differ."""
+    """The model with its guide: `guide`, or the one that it has itself. Raises ConfigError naming the settings in
+    which the two differ.
+    """
     for name in SHARED:
         ours, theirs = model_card["config"].get(name), guide_card["config"].get(name)
         if ours != theirs:
             raise ConfigError(
                 f"{name} is {ours} in {model_card['id']}, but {theirs} in {guide_card['id']}; a guide needs the same."
             )
-    joined = EDM({**model_card["config"], "guide": guide_card["config"]["network"]})
+    network = guide_card["config"].get("guide", guide_card["config"]["network"])
+    joined = EDM({**model_card["config"], "guide": network})
     joined.denoiser.load_state_dict(model.denoiser.state_dict())
     assert joined.guide is not None
-    joined.guide.load_state_dict(guide.denoiser.state_dict())
+    joined.guide.load_state_dict((guide.guide or guide.denoiser).state_dict())
     return joined
 
 
@@ -43,14 +46,16 @@ def load(card: Path) -> tuple[dict[str, Any], EDM]:
 
 def main(
     model: Annotated[Path, typer.Argument(help="Card (.json) of the model.")],
-    guide: Annotated[Path, typer.Argument(help="Card (.json) of the smaller model.")],
+    guide: Annotated[
+        Path, typer.Argument(help="Card (.json) of the smaller model, or of one that has a guide.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the joined pair.")],
     guidance: Annotated[float, typer.Option(help="Default of the joined model.")] = 0.65,
 ) -> None:
     """Write the model with its guide; metrics are left out, for they must be measured anew."""
     (card, strong), (guide_card, weak) = load(model), load(guide)
     joined = join(card, strong, guide_card, weak)
-    training = {**card["training"], "guide": guide_card["training"]}
+    training = {**card["training"], "guide": guide_card["training"].get("guide", guide_card["training"])}
     sample = {**card.get("defaults", {}).get("sample", {}), "guidance": guidance}
     complete = {**card, "config": joined.config, "training": training, "metrics": []}
     path = save_model(joined, {**complete, "defaults": {**card.get("defaults", {}), "sample": sample}}, out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,6 +17,8 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from models.training.state import Progress as RunProgress
 
 
@@ -26,7 +29,7 @@ class TrainingLog:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "log.csv"
         self.every = every
-        self.sums: dict[str, float] = {}
+        self.sums: dict[str, Tensor | float] = {}
         self.count = 0
         self.last: tuple[int, float] | None = None
         self.bar = Progress(
@@ -54,14 +57,16 @@ class TrainingLog:
         if self.board is not None:
             self.board.close()
 
-    def step(self, progress: RunProgress, losses: dict[str, float], norm: float, rate: float) -> None:
-        """Take in one optimizer step."""
+    def step(
+        self, progress: RunProgress, losses: Mapping[str, Tensor | float], norm: Tensor | float, rate: float
+    ) -> None:
+        """Take in one optimizer step; numbers are read, which waits for a GPU, at the end of a window."""
         for name, value in {**losses, "gradient_norm": norm}.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.count += 1
         if progress.step % self.every:
             return
-        means = {name: value / self.count for name, value in self.sums.items()}
+        means = {name: float(value) / self.count for name, value in self.sums.items()}
         speed = 0.0
         if self.last is not None:
             speed = (progress.molecules - self.last[0]) / max(progress.seconds - self.last[1], 1e-9)

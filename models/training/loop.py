@@ -18,12 +18,13 @@ from torch import Tensor, nn
 
 from models.core.errors import DivergedError
 from models.core.precision import fast_cpu_arithmetic, network_autocast
-from models.core.random import generator
+from models.core.random import purpose_seed
 from models.egnn.layers import Block
 from models.training.data import TrainingData
 from models.training.log import TrainingLog
 from models.training.optimizer import make_optimizers, set_rate
 from models.training.recipe import Optimizer, Recipe
+from models.training.replay import Replay
 from models.training.state import Average, Progress, load_state, save_state
 
 
@@ -54,6 +55,10 @@ def learning_rate(options: Optimizer, molecules: int, total: int) -> float:
 def world() -> tuple[int, int]:
     """Rank of this process and number of processes; (0, 1) outside torchrun."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+PATIENCE = {"cpu": 1, "cuda": 50}
+"""How many steps pass before the gradient's norm is looked at: looking makes the processor wait for a GPU."""
 
 
 def compile_blocks(model: nn.Module) -> None:
@@ -113,9 +118,21 @@ def train(
     progress = Progress()
     if run.resume and checkpoint.exists():
         progress = load_state(checkpoint, model, average, optimizers)
-    if recipe.compile:
-        compile_blocks(model)
     device = next(model.parameters()).device
+    if progress.molecules < recipe.molecules:
+        progress.device = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    if recipe.compile and device.type == "cpu":
+        compile_blocks(model)
+    source = torch.Generator(device)
+
+    def accumulate(batch: Any) -> dict[str, Tensor]:
+        """Add the gradient of a bucket; its losses `[b]`."""
+        with network_autocast(device):
+            losses = model.loss(batch.to(device), options=recipe.loss, generator=source)  # type: ignore[operator]
+        (losses["loss"].sum() / recipe.batch).backward()
+        return {name: value.detach() for name, value in losses.items()}
+
+    learn = Replay(accumulate, source) if device.type == "cuda" and recipe.replay else accumulate
     per_step = recipe.batch // recipe.bucket
     per_process = per_step // processes
     if per_process * processes != per_step:
@@ -128,21 +145,19 @@ def train(
     before = progress.seconds
     with Stop() as stop, log or nullcontext():
         while progress.molecules < recipe.molecules:
-            sums: dict[str, float] = {}
+            sums: dict[str, Tensor] = {}
             seen = 0
             for k in range(per_process):
-                batch = next(batches).to(device)
-                b = batch.num_graphs
-                source = generator(recipe.seed, f"step {progress.step} part {rank * per_process + k}")
-                with network_autocast(device):
-                    losses = model.loss(batch, options=recipe.loss, generator=source)  # type: ignore[operator]
-                (losses["loss"].sum() / recipe.batch).backward()
-                seen += b
-                for name, value in losses.items():
-                    sums[name] = sums.get(name, 0.0) + float(value.detach().sum())
+                batch = next(batches)
+                part = f"step {progress.step} part {rank * per_process + k}"
+                source.manual_seed(purpose_seed(recipe.seed, part))
+                seen += batch.num_graphs
+                for name, value in learn(batch).items():
+                    sums[name] = sums[name] + value.sum() if name in sums else value.sum()
             average_gradients(parameters, processes)
-            norm = float(nn.utils.clip_grad_norm_(parameters, recipe.optimizer.clip))
-            if not math.isfinite(norm):
+            norm = nn.utils.clip_grad_norm_(parameters, recipe.optimizer.clip)
+            patience = PATIENCE.get(device.type, 1)
+            if progress.step % patience == 0 and not math.isfinite(norm):
                 raise DivergedError(
                     f"the gradient is not finite at step {progress.step}; the last good state is {checkpoint}. "
                     "Resume with a lower learning rate."
@@ -151,7 +166,7 @@ def train(
             set_rate(optimizers, rate)
             for optimizer in optimizers:
                 optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
+                optimizer.zero_grad(set_to_none=device.type == "cpu")  # a recording adds to the same tensors
             progress.step += 1
             progress.buckets += per_step
             progress.molecules += recipe.batch

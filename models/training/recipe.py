@@ -39,6 +39,8 @@ class Recipe:
 
     molecules: length of the run, in molecules seen. batch: molecules per optimizer step over all processes,
     taken from size buckets of `bucket`. ema: decay per step of the averaged weights, which are the ones kept.
+    compile: compile the blocks of an EGNN, on a CPU. replay: record a bucket's work on a GPU and replay it, for
+    models whose loss neither waits for the GPU nor branches on its values.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Recipe:
     ema: float = 0.999
     seed: int = 0
     compile: bool = True
+    replay: bool = False
     optimizer: Optimizer = field(default_factory=Optimizer)
     model: dict[str, Any] = field(default_factory=dict)
     loss: dict[str, Any] = field(default_factory=dict)

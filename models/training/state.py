@@ -21,12 +21,13 @@ from models.training.optimizer import restore_state, state_of
 
 @dataclass
 class Progress:
-    """How far a run has come."""
+    """How far a run has come, and on what (the name of a GPU, or cpu)."""
 
     step: int = 0
     molecules: int = 0
     buckets: int = 0
     seconds: float = 0.0
+    device: str = "cpu"
 
 
 class Average:
@@ -94,7 +95,11 @@ def load_state(
             average.values[name].copy_(file.get_tensor(f"average.{name}"))
         for name, parameter in module.named_parameters():
             prefix = f"optimizer.{name}."
-            values = {key[len(prefix) :]: file.get_tensor(key) for key in names if key.startswith(prefix)}
+            values = {
+                key[len(prefix) :]: file.get_tensor(key).to(parameter.device)
+                for key in names
+                if key.startswith(prefix)
+            }
             if values:
                 restore_state(optimizers, parameter, values)
         return Progress(**json.loads(file.metadata()["progress"]))

@@ -36,7 +36,7 @@ def test_noise_of_many_steps_is_the_power_of_single_ones(process: Process) -> No
     whole = torch.eye(4, dtype=torch.float64)
     for t in range(1, process.steps + 1):
         whole = whole @ transition(process, t, t - 1)
-        found = process.forward(log_one_hot(torch.arange(4)[:, None], 4), times(t, 4))[:, 0].exp()
+        found = process.diffused(log_one_hot(torch.arange(4)[:, None], 4), times(t, 4))[:, 0].exp()
         torch.testing.assert_close(found, whole, **CLOSE)
         torch.testing.assert_close(found.sum(1), torch.ones(4, dtype=torch.float64), **CLOSE)
 
@@ -128,7 +128,7 @@ class Table:
         """The bound of every state with its expectations over x_t written out."""
         size = len(self.states)
         out = torch.zeros(size, dtype=torch.float64)
-        last = self.process.forward(log_one_hot(self.states, 3), times(4, size))
+        last = self.process.diffused(log_one_hot(self.states, 3), times(4, size))
         out -= divergence(last, torch.full_like(last, -math.log(3))).sum(1)
         for t in range(1, 5):
             weights = self.likelihood(t)
@@ -170,7 +170,7 @@ def test_noised_tokens_follow_the_noise(process: Process) -> None:
     uniform = torch.rand(8000, 1, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     for t in range(process.steps + 1):
         found = process.noised(torch.full((8000, 1), 2), times(t, 8000), uniform)
-        wanted = 8000 * process.forward(log_one_hot(torch.tensor([[2]]), 4), times(t))[0, 0].exp()
+        wanted = 8000 * process.diffused(log_one_hot(torch.tensor([[2]]), 4), times(t))[0, 0].exp()
         counts = torch.bincount(found[:, 0], minlength=4).double()
         assert not counts[wanted == 0].any()
         statistic = float(((counts - wanted)[wanted > 0] ** 2 / wanted[wanted > 0]).sum())

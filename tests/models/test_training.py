@@ -157,6 +157,18 @@ def test_buckets_hold_one_size_and_every_molecule_once_an_epoch() -> None:
     assert following != epoch[:3]
 
 
+def test_a_batch_holds_its_molecules_in_order() -> None:
+    data = Molecules()
+    rows = np.flatnonzero(data.molecules.sizes == 4)[[2, 0, 1]].tolist()
+    batch = data.batch(rows)
+    assert batch.num_graphs == 3 and batch.ptr.tolist() == [0, 4, 8, 12]
+    for k, row in enumerate(rows):
+        atoms = slice(int(data.molecules.offsets[row]), int(data.molecules.offsets[row + 1]))
+        graph = batch.batch == k
+        assert batch.z[graph].tolist() == data.molecules.numbers[atoms].tolist()
+        assert batch.pos[graph].numpy().tolist() == data.molecules.positions[atoms].tolist()
+
+
 @pytest.mark.parametrize("start", [0, 1, 7, 40])
 def test_buckets_can_be_entered_anywhere(start: int) -> None:
     sizes = small_data(101).sizes

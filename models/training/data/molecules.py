@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch_geometric.data import Data, Dataset
-from torch_geometric.loader import DataLoader
+from torch_geometric.data import Batch
 
 from chemistry.datasets import MoleculeDataset, Split, load_dataset
 from models.training.data.buckets import SizeBuckets
@@ -46,10 +45,22 @@ class MoleculeData:
         self, bucket: int, seed: int, *, start: int = 0, process: int = 0, processes: int = 1
     ) -> Iterator[Any]:
         """Every batch reshapes to a dense `[b, n, ...]`."""
-        buckets = SizeBuckets(
+        for rows in SizeBuckets(
             self.molecules.sizes, bucket, seed, start=start, process=process, processes=processes
+        ):
+            yield self.batch(rows)
+
+    def batch(self, rows: Sequence[int]) -> Batch:
+        """Molecules `rows`, all of one size: `z` `[b n]` (atomic numbers) and `pos` `[b n, 3]` (Angstrom)."""
+        b, n = len(rows), int(self.molecules.sizes[rows[0]])
+        atoms = (np.asarray(self.molecules.offsets)[np.asarray(rows)][:, None] + np.arange(n)).reshape(-1)
+        # Cut out at once: a graph for every molecule would cost more than a GPU needs to learn from it.
+        return Batch(
+            z=torch.from_numpy(self.molecules.numbers[atoms].astype(np.int64)),
+            pos=torch.from_numpy(self.molecules.positions[atoms].astype(np.float32)),
+            batch=torch.arange(b).repeat_interleave(n),
+            ptr=n * torch.arange(b + 1),
         )
-        return iter(DataLoader(MoleculeGraphs(self.molecules), batch_sampler=buckets))
 
     def card(self) -> dict[str, Any]:
         histogram = self.size_histogram()
@@ -58,23 +69,3 @@ class MoleculeData:
             "size_range": [min(histogram), max(histogram)],
             "size_histogram": {str(n): int(count) for n, count in histogram.items()},
         }
-
-
-class MoleculeGraphs(Dataset):  # type: ignore[misc]  # torch-geometric is untyped
-    """A data set whose items are torch-geometric `Data` with `z` `[n]` (atomic numbers) and `pos` `[n, 3]`."""
-
-    def __init__(self, molecules: MoleculeDataset) -> None:
-        super().__init__()
-        self.molecules = molecules
-        self.offsets = np.asarray(molecules.offsets)
-
-    def len(self) -> int:
-        return len(self.molecules)
-
-    def get(self, idx: int) -> Data:
-        atoms = slice(int(self.offsets[idx]), int(self.offsets[idx + 1]))
-        # The arrays are mapped read-only; a tensor needs its own memory.
-        return Data(
-            z=torch.from_numpy(self.molecules.numbers[atoms].astype(np.int64)),
-            pos=torch.from_numpy(np.array(self.molecules.positions[atoms], dtype=np.float32)),
-        )
