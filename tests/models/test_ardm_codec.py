@@ -109,7 +109,7 @@ print(hashlib.sha256(b"".join(block.code for block in blocks)).hexdigest())
 
 def codes_with(threads, count):
     text = HASH.format(here=str(Path(__file__).parent), threads=threads, count=count)
-    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=400)
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=800)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -120,7 +120,7 @@ def test_one_thread_and_four_write_the_same_bytes_and_read_each_other_s():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1700)  # minutes of one core, and another test may have the other half
 def test_ten_thousand_molecules_survive_on_two_differently_sized_thread_pools():
     assert codes_with(1, 10_000) == codes_with(2, 10_000)
 

@@ -117,7 +117,7 @@ def test_the_change_of_volume_is_the_determinant_of_the_whole_jacobian(
             state[..., 3:],
             0.0,
             1.0,
-            Solver("rk4", steps=24, refine=0.1),
+            Solver("rk4", steps=16, refine=0.1),
             train=True,
         )
         return torch.cat([out.x, out.h], -1).flatten()
