@@ -48,6 +48,19 @@ def canonical_smiles(text: str) -> str | None:
     return None if isinstance(mol, Failure) else str(Chem.MolToSmiles(mol))
 
 
+def flat_smiles(text: str) -> str | None:
+    """The canonical form without stereo and isotopes, whose hydrogens are counted anew; None for a string that RDKit
+    refuses.
+    """
+    mol = parse_smiles(text)
+    if isinstance(mol, Failure):
+        return None
+    Chem.RemoveStereochemistry(mol)
+    for atom in mol.GetAtoms():
+        atom.SetIsotope(0)
+    return canonical_smiles(Chem.MolToSmiles(mol))
+
+
 def judge_smiles(text: str) -> SmilesReport | Failure:
     """Everything that can be said of a SMILES without coordinates."""
     mol = parse_smiles(text)

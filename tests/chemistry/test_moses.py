@@ -20,7 +20,7 @@ from chemistry.moses import (
     unique_at,
 )
 from chemistry.reasons import Failure
-from chemistry.smiles import canonical_smiles, judge_smiles, parse_smiles
+from chemistry.smiles import canonical_smiles, flat_smiles, judge_smiles, parse_smiles
 
 DRUGS = [
     "CC(=O)Nc1ccc(O)cc1",
@@ -97,3 +97,17 @@ def test_a_smiles_is_told_in_canonical_form_with_its_formula_and_fragments():
     assert not isinstance(found, Failure)
     assert (found.smiles, found.formula, found.n_atoms, found.n_fragments) == ("CCO.[Na+]", "C2H6NaO+", 4, 2)
     assert found.inchikey.count("-") == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "flat"),
+    [
+        ("C[C@H](N)C(=O)O", "CC(N)C(=O)O"),
+        ("F/C=C/F", "FC=CF"),
+        ("[13CH3]O", "CO"),
+        ("C[N+](C)(C)C", "C[N+](C)(C)C"),
+        ("C(", None),
+    ],
+)
+def test_a_flat_molecule_has_neither_stereo_nor_isotopes(text: str, flat: str | None) -> None:
+    assert flat_smiles(text) == flat

@@ -19,7 +19,8 @@ def done(http, model, capability, body):
     return finished_job(http, f"/v1/models/{model}/{capability}", body)
 
 
-MODELS = ["ardm-smiles"]
+COMPLETING = ["ardm-smiles", "multinomial-smiles"]
+MODELS = [*COMPLETING, "argmax-flow-smiles"]
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -43,11 +44,20 @@ def test_a_drug_is_likelier_than_the_same_tokens_shuffled_and_strange_strings_sa
     body = {"molecules": {"smiles": texts}, "canonical": False, "draws": 2, "seed": 1}
     _, (good, odd, unknown, long) = done(http, model, "score", body)
     assert good["bits"] + 10 < odd["bits"] and good["kind"] == "lower_bound"
-    assert sum(token["bits"] for token in good["tokens"]) < good["bits"]
+    if model in COMPLETING:
+        assert sum(token["bits"] for token in good["tokens"]) < good["bits"]
     assert unknown["reasons"][0]["code"] == "unknown-token" and long["reasons"][0]["code"] == "too-long"
 
 
 @pytest.mark.parametrize("model", MODELS)
+def test_a_chiral_molecule_is_scored_without_its_stereo_and_the_row_says_so(http, model):
+    body = {"molecules": {"smiles": ["C[C@H](N)C(=O)Nc1ccccc1", "CC(N)C(=O)Nc1ccccc1"]}, "draws": 1}
+    _, (chiral, flat) = done(http, model, "score", body)
+    assert chiral["stereo_ignored"] and not flat["stereo_ignored"]
+    assert chiral["string"] == flat["string"] and chiral["n_tokens"] == flat["n_tokens"]
+
+
+@pytest.mark.parametrize("model", COMPLETING)
 def test_scaffolds_are_decorated_and_fragments_linked(http, model):
     body = {
         "templates": ["O=C([*:1])Nc1ccc(?)cc1", "c1ccccc1{2-5}c1ccncc1"], "n_completions": 8,
@@ -58,6 +68,35 @@ def test_scaffolds_are_decorated_and_fragments_linked(http, model):
     assert all(row["string"].startswith("O=C(") and row["template_number"] == 0 for row in decorated)
     assert all(row["string"] == "c1ccccc1" + row["filled"] + "c1ccncc1" for row in linked)
     assert any(row["valid"] for row in decorated) and any(row["valid"] for row in linked)
+
+
+def test_a_broken_string_is_repaired_by_few_edits_and_a_whole_one_comes_back(http):
+    broken, whole = "Cc1ccc(NC(=O)c2ccco2cc1", "CC(=O)Nc1ccc(O)cc1"
+    body = {"molecules": {"smiles": [broken, whole]}, "n_repairs": 5, "seed": 1}
+    _, (mended, same) = done(http, "multinomial-smiles", "repair", body)
+    assert mended["valid"] and not mended["was_valid"] and 1 <= mended["edits"] <= 2
+    scores = [repair["score"] for repair in mended["repairs"]]
+    assert scores and scores == sorted(scores, reverse=True)
+    assert same["was_valid"] and same["string"] == whole
+
+
+def test_little_noise_changes_a_molecule_less_than_much(http):
+    parent = "COc1ccc(CN2CCOCC2)cc1F"
+    means = []
+    for noise in (0.1, 0.9):
+        body = {"molecules": {"smiles": [parent]}, "noise": noise, "n_variants": 16, "seed": 1}
+        _, (row,) = done(http, "multinomial-smiles", "vary", body)
+        found = [variant["tanimoto"] for variant in row["variants"] if variant["valid"]]
+        means.append(sum(found) / len(found))
+    assert means[0] > means[1] + 0.2
+
+
+def test_a_path_begins_and_ends_at_its_molecules(http):
+    start, end = "Cc1ccc(NC(=O)c2ccco2)cc1", "COc1ccc(CN2CCOCC2)cc1"
+    body = {"start": start, "end": end, "points": 5, "seed": 1}
+    _, rows = done(http, "argmax-flow-smiles", "interpolate", body)
+    assert (rows[0]["string"], rows[-1]["string"]) == (start, end)
+    assert [row["position"] for row in rows] == [0, 0.25, 0.5, 0.75, 1]
 
 
 @pytest.fixture(scope="module")

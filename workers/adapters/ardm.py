@@ -30,6 +30,7 @@ from workers.adapters.strings import (
     read_strings,
     string_data,
     token_failure,
+    tokenized,
 )
 from workers.cards import Card
 from workers.problems import Validation
@@ -142,7 +143,7 @@ class Adapter:
                 yield item, given
                 continue
             try:
-                ids = self.model.vocabulary.encode(given.smiles, longest=self.model.longest)
+                given, ids = tokenized(self.model.vocabulary, given, self.model.longest)
             except TokenError as error:
                 yield item, (given, token_failure(error, given.title))
             else:
@@ -176,7 +177,8 @@ class Adapter:
         nat = math.log(2)
         error = found.standard_error if math.isfinite(found.standard_error) else None
         return string_data(given.smiles, report) | {
-            "passed": True, "title": given.title, "n_tokens": len(ids), "log_likelihood": found.log_prob,
+            "passed": True, "title": given.title, "stereo_ignored": given.flattened,
+            "n_tokens": len(ids), "log_likelihood": found.log_prob,
             "standard_error": error, "kind": found.kind, "draws": found.draws, "bits": -found.log_prob / nat,
             "bits_standard_error": None if error is None else error / nat, "length_bits": -found.log_length / nat,
             "bits_per_token": -found.log_prob / nat / len(ids),

@@ -25,6 +25,7 @@ from workers.adapters.strings import (
     read_strings,
     string_data,
     token_failure,
+    tokenized,
 )
 from workers.cards import Card
 from workers.problems import Validation
@@ -113,16 +114,13 @@ class Adapter:
                 yield item, given
                 continue
             try:
-                ids = self._tokens(given)
+                given, ids = tokenized(self.model.vocabulary, given, self.model.longest)
                 yield item, self._scored(given, ids, request, item, cancelled)
             except TokenError as error:
                 yield item, failure_data(token_failure(error, given.title)) | {"string": given.smiles}
             except InterruptedError:
                 return
             progress(StepProgress(done, len(work.items)))
-
-    def _tokens(self, written: Written) -> list[int]:
-        return self.model.vocabulary.encode(written.smiles, longest=self.model.longest)
 
     def _scored(
         self, given: Written, ids: list[int], request: ScoreRequest, item: Item, cancelled: Cancelled
@@ -133,6 +131,7 @@ class Adapter:
         error = found.standard_error if math.isfinite(found.standard_error) else None
         return string_data(given.smiles, report) | {
             "passed": True, "title": given.title, "n_tokens": len(ids), "seed": item.seed,
+            "stereo_ignored": given.flattened,
             "log_likelihood": found.value, "standard_error": error, "kind": found.kind, "draws": found.draws,
             "bits": -found.value / NAT, "bits_standard_error": None if error is None else error / NAT,
             "bits_per_token": -found.value / NAT / len(ids), "terms": dict(found.terms),
@@ -146,7 +145,8 @@ class Adapter:
         errors = []
         for name, text in (("start", request.start), ("end", request.end)):
             try:
-                found.append(self._tokens(self._read(text, canonical=request.canonical)))
+                written = self._read(text, canonical=request.canonical)
+                found.append(self.model.vocabulary.encode(written.smiles, longest=self.model.longest))
             except TokenError as error:
                 errors.append({"pointer": f"/{name}", "detail": str(error)})
         if errors:

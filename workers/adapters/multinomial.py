@@ -29,6 +29,7 @@ from workers.adapters.strings import (
     read_strings,
     string_data,
     token_failure,
+    tokenized,
 )
 from workers.cards import Card
 from workers.problems import Validation
@@ -151,7 +152,7 @@ class Adapter:
 
     def _tokens(self, written: Written) -> Read | Failure:
         try:
-            ids = self.model.vocabulary.encode(written.smiles, longest=self.model.longest)
+            written, ids = tokenized(self.model.vocabulary, written, self.model.longest)
         except TokenError as error:
             return token_failure(error, written.title)
         return Read(written, tuple(ids))
@@ -171,6 +172,7 @@ class Adapter:
         error = likelihood.standard_error if math.isfinite(likelihood.standard_error) else None
         return string_data(given.written.smiles, report) | {
             "title": given.written.title, "passed": True, "n_tokens": n,
+            "stereo_ignored": given.written.flattened,
             "log_likelihood": likelihood.value, "standard_error": error, "kind": likelihood.kind,
             "draws": likelihood.draws, "bits": -likelihood.value / bit,
             "bits_standard_error": None if error is None else error / bit,

@@ -9,7 +9,7 @@ from typing import Any
 from chemistry.formats import write_smiles
 from chemistry.guard import Guard
 from chemistry.reasons import Failure
-from chemistry.smiles import SmilesReport, canonical_smiles, judge_smiles
+from chemistry.smiles import SmilesReport, canonical_smiles, flat_smiles, judge_smiles
 from models.core.random import molecule_seed
 from models.strings.lengths import Lengths
 from models.strings.templates import Opened
@@ -25,10 +25,15 @@ JUDGED = 32
 
 @dataclass(frozen=True)
 class Written:
-    """A molecule given to a string model: its SMILES as the model reads it, and its title."""
+    """A molecule given to a string model: its SMILES as the model reads it, and its title.
+
+    flat: the same without stereo and isotopes, where it was rewritten and that differs. flattened: `smiles` is that.
+    """
 
     smiles: str
     title: str = ""
+    flat: str = ""
+    flattened: bool = False
 
 
 def read_strings(
@@ -58,7 +63,7 @@ def _canonical(record: Record) -> Written | Failure:
             found = judge_smiles(written.smiles)
             reasons = found.reasons if isinstance(found, Failure) else ()
             return Failure(reasons, written.title)
-        return Written(smiles, written.title)
+        return _with_flat(smiles, written.title)
     structure = read_record(record)
     if isinstance(structure, Failure):
         return structure
@@ -67,12 +72,35 @@ def _canonical(record: Record) -> Written | Failure:
     text_or_failure = write_smiles(structure)
     if isinstance(text_or_failure, Failure):
         return text_or_failure
-    return Written(text_or_failure, structure.title)
+    return _with_flat(text_or_failure, structure.title)
+
+
+def _with_flat(smiles: str, title: str) -> Written:
+    flat = flat_smiles(smiles) or smiles
+    return Written(smiles, title, "" if flat == smiles else flat)
 
 
 def _as_written(line: str) -> Written | Failure:
     smiles, _, title = line.strip().replace("\t", " ").partition(" ")
     return Written(smiles, title.strip()) if smiles else Failure.because("bad-record", "an empty line")
+
+
+def tokenized(vocabulary: Vocabulary, written: Written, longest: int) -> tuple[Written, list[int]]:
+    """A molecule and its tokens; where its SMILES has tokens that the vocabulary lacks, those of the flat one.
+
+    Raises TokenError, of the SMILES itself, when neither can be read.
+    """
+    try:
+        return written, vocabulary.encode(written.smiles, longest=longest)
+    except TokenError:
+        if not written.flat:
+            raise
+        flat = Written(written.flat, written.title, flattened=True)
+        try:
+            return flat, vocabulary.encode(flat.smiles, longest=longest)
+        except TokenError:
+            pass
+        raise
 
 
 def judge_all(guard: Guard, strings: Sequence[str]) -> list[SmilesReport | Failure]:
