@@ -79,6 +79,15 @@ def average_gradients(parameters: list[nn.Parameter], processes: int) -> None:
         parameter.grad = part.view_as(parameter)
 
 
+def require_finite(norm: Tensor, step: int, checkpoint: Path) -> None:
+    """Raises DivergedError when the gradient's norm is no number."""
+    if not math.isfinite(norm):
+        raise DivergedError(
+            f"the gradient is not finite at step {step}; the last good state is {checkpoint}. "
+            "Resume with a lower learning rate."
+        )
+
+
 class Stop:
     """SIGTERM and SIGINT ask the loop to save and leave; a second signal kills as usual."""
 
@@ -157,11 +166,8 @@ def train(
             average_gradients(parameters, processes)
             norm = nn.utils.clip_grad_norm_(parameters, recipe.optimizer.clip)
             patience = PATIENCE.get(device.type, 1)
-            if progress.step % patience == 0 and not math.isfinite(norm):
-                raise DivergedError(
-                    f"the gradient is not finite at step {progress.step}; the last good state is {checkpoint}. "
-                    "Resume with a lower learning rate."
-                )
+            if progress.step % patience == 0:
+                require_finite(norm, progress.step, checkpoint)
             rate = learning_rate(recipe.optimizer, progress.molecules, recipe.molecules)
             set_rate(optimizers, rate)
             for optimizer in optimizers:
@@ -179,7 +185,10 @@ def train(
                 flag = torch.tensor(float(finished))
                 dist.all_reduce(flag)
                 finished = bool(flag > 0)
-            if rank == 0 and (finished or time.monotonic() - saved > run.checkpoint_every):
+            due = finished or time.monotonic() - saved > run.checkpoint_every
+            if due or progress.molecules >= recipe.molecules:
+                require_finite(norm, progress.step, checkpoint)  # what is no number is never saved
+            if rank == 0 and due:
                 save_state(checkpoint, model, average, optimizers, progress)
                 saved = time.monotonic()
                 if after_checkpoint is not None:
