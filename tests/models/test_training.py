@@ -24,7 +24,7 @@ from models.core.errors import CheckpointError, ConfigError, DivergedError
 from models.edm.model import EDM
 from models.training.data.buckets import SizeBuckets
 from models.training.data.molecules import MoleculeData
-from models.training.loop import Run, learning_rate, train
+from models.training.loop import PATIENCE, Run, learning_rate, train
 from models.training.recipe import Optimizer, Recipe, load_recipe
 from models.training.state import Average
 
@@ -135,14 +135,16 @@ def test_a_checkpoint_of_another_network_is_refused(make_edm: Callable[..., EDM]
             train(RECIPE, make_edm(network=network), Molecules(), Run(tmp_path, resume=True))
 
 
+@pytest.mark.parametrize(("patience", "step"), [(1, 2), (50, 10)])
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(
-    make_edm: Callable[..., EDM], tmp_path: Path
+    make_edm: Callable[..., EDM], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience: int, step: int
 ) -> None:
+    monkeypatch.setitem(PATIENCE, "cpu", patience)  # a GPU is asked rarely, and before every checkpoint
     train(replace(RECIPE, molecules=32), make_edm(), Molecules(), Run(tmp_path))
     kept = (tmp_path / "checkpoint.safetensors").read_bytes()
     data = Molecules()
     data.molecules.positions[:] = np.nan
-    with pytest.raises(DivergedError, match="step 2"):
+    with pytest.raises(DivergedError, match=f"step {step}"):
         train(RECIPE, make_edm(), data, Run(tmp_path, resume=True))
     assert (tmp_path / "checkpoint.safetensors").read_bytes() == kept
 
