@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from models.argmax_flow.codes import Codes
 from models.argmax_flow.univariate import Univariate
-from models.strings.transformer import Transformer, TransformerConfig, one_hot
+from models.strings.transformer import Memory, Transformer, TransformerConfig, one_hot
 from models.survae.contract import Layer, Move, Noise
 
 
@@ -43,11 +43,15 @@ class Autoregressive(Layer):
         nn.init.zeros_(self.head[-1].weight)
         nn.init.zeros_(self.head[-1].bias)
 
-    def context(self, v: Tensor, whole: int) -> Tensor:
-        """What the places before say, `[b, m, outputs]`, for the first m places of strings of `whole`."""
+    def context(self, v: Tensor, whole: int, memory: Memory | None = None) -> Tensor:
+        """What the places before say, `[b, m, outputs]`, for the first m places of strings of `whole`; with a memory,
+        for those that it has not seen.
+        """
         before = F.pad(v[:, :-1], (0, 0, 1, 0))
         codes = F.pad(self.codes.code_of(v[:, :-1]), (1, 0), value=self.start)
-        seen: Tensor = self.network(torch.cat([one_hot(codes, self.start + 1), before], -1), whole=whole)
+        seen: Tensor = self.network(
+            torch.cat([one_hot(codes, self.start + 1), before], -1), whole=whole, memory=memory
+        )
         return seen
 
     def maps(self, context: Tensor, v: Tensor) -> Tensor:
@@ -68,10 +72,10 @@ class Autoregressive(Layer):
         watch: Callable[[], None] = lambda: None,
     ) -> Tensor:
         """Place after place; `watch` is called before every network call and may raise."""
-        v = torch.zeros_like(z)
+        v, memory = torch.zeros_like(z), Memory()
         for place in range(z.shape[1]):
             watch()
-            seen = self.context(v[:, : place + 1], z.shape[1])[:, place:]
+            seen = self.context(v[:, : place + 1], z.shape[1], memory)
             for channel in range(z.shape[2]):
                 p = self.maps(seen, v[:, place : place + 1])[:, 0, channel]
                 v[:, place, channel] = self.univariate.inverse(z[:, place, channel], p)

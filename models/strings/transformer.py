@@ -58,6 +58,22 @@ class TransformerConfig:
         return cls(**values)
 
 
+class Memory:
+    """What a causal network keeps of the places that it has seen, so that it need not see them again."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self._blocks: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+
+    def extend(self, block: nn.Module, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values `[b, heads, m, size]` of a block's new places behind those of the places before."""
+        if block in self._blocks:
+            before = self._blocks[block]
+            keys, values = torch.cat([before[0], keys], 2), torch.cat([before[1], values], 2)
+        self._blocks[block] = keys, values
+        return keys, values
+
+
 class TransformerBlock(nn.Module):
     """Attention with a learned weight per head and distance, then a hidden layer, each added to its input."""
 
@@ -82,11 +98,14 @@ class TransformerBlock(nn.Module):
         bias: Tensor = self.distance(offsets + self.longest - 1).permute(2, 0, 1)
         return bias.masked_fill(offsets > 0, -math.inf) if self.causal else bias
 
-    def forward(self, h: Tensor) -> Tensor:
+    def forward(self, h: Tensor, memory: Memory | None = None) -> Tensor:
         b, n, width = h.shape
         qkv = self.attend(F.rms_norm(h, (width,))).view(b, n, 3, self.heads, width // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        scores = wide(q @ k.transpose(-1, -2)) * (width // self.heads) ** -0.5 + wide(self.bias(n))
+        if memory is not None:
+            k, v = memory.extend(self, k, v)
+        bias = self.bias(k.shape[2])[:, -n:]
+        scores = wide(q @ k.transpose(-1, -2)) * (width // self.heads) ** -0.5 + wide(bias)
         seen = (scores.softmax(-1).to(v.dtype) @ v).transpose(1, 2).reshape(b, n, width)
         h = h + self.mix(seen)
         out: Tensor = h + self.down(F.relu(self.up(F.rms_norm(h, (width,)))))
@@ -125,18 +144,31 @@ class Transformer(nn.Module):
                 parts += [0.25 * side, 1 - 2 * (side % 2)]
         return torch.cat(parts, -1)
 
-    def forward(self, tokens: Tensor, times: Tensor | None = None, *, whole: int | None = None) -> Tensor:
+    def forward(
+        self,
+        tokens: Tensor,
+        times: Tensor | None = None,
+        *,
+        whole: int | None = None,
+        memory: Memory | None = None,
+    ) -> Tensor:
         """Tokens `[b, n]` as ids, or `[b, n, inputs]` as weights, and times `[b, config.times]` in 0..1 to
         `[b, n, outputs]` in float32 or, for weights of 64 bits, float64. `whole`: how long the string is of which a
-        causal network is given the beginning. Raises ShapeError for strings that are too long or missing times.
+        causal network is given the beginning. `memory`: of the places that it was shown before, which then are not
+        computed again; the answer is about the new ones. Raises ShapeError for strings that are too long or missing
+        times, ConfigError for a memory of a network that is not causal.
         """
         x = tokens if tokens.is_floating_point() else one_hot(tokens, self.config.inputs)
         n = x.shape[1]
         whole = n if whole is None else whole
         if not 1 <= n <= whole <= self.config.longest:
             raise ShapeError("tokens", tokens.shape, f"1 to {self.config.longest} tokens")
-        places = torch.arange(n, device=x.device)
-        h = wide(self.enter(self.features(x.to(self.enter.weight.dtype)))) + self.from_left(places)
+        if memory is not None and not self.config.causal:
+            raise ConfigError("only a causal network has a memory: any other sees every place at once.")
+        first = 0 if memory is None else memory.seen
+        places = torch.arange(first, n, device=x.device)
+        features = self.features(x.to(self.enter.weight.dtype))[:, first:]
+        h = wide(self.enter(features)) + self.from_left(places)
         if (
             self.config.ends or not self.config.causal
         ):  # by default a left-to-right model does not know the end
@@ -146,7 +178,9 @@ class Transformer(nn.Module):
                 raise ShapeError("times", () if times is None else times.shape, f"[b, {self.config.times}]")
             h = h + self.time(waves(times))[:, None]
         for block in self.blocks:
-            h = block(h)
+            h = block(h, memory)
+        if memory is not None:
+            memory.seen = n
         return wide(self.leave(F.rms_norm(h, (h.shape[-1],))))
 
 

@@ -11,7 +11,7 @@ from models.core.errors import ConfigError, ShapeError
 from models.strings.lengths import Lengths, by_length
 from models.strings.selfies import selfies_of, smiles_of
 from models.strings.tokens import TokenError, Vocabulary, selfies_tokens, smiles_tokens
-from models.strings.transformer import Transformer, TransformerConfig
+from models.strings.transformer import Memory, Transformer, TransformerConfig
 from models.training.data.strings import TokenCodes
 
 TEXTS = [
@@ -119,7 +119,20 @@ def test_a_causal_network_does_not_look_ahead_and_another_does():
     assert not torch.allclose(free(first)[0, :3], free(second)[0, :3], atol=1e-3)
 
 
+@pytest.mark.parametrize("given", [{}, {"ends": True}, {"times": 1}, {"counts": False}])
+def test_a_causal_network_with_a_memory_says_what_it_says_without(given):
+    made = network(causal=True, **given)
+    tokens = torch.randint(0, 5, (3, 8), generator=torch.Generator().manual_seed(1))
+    at = torch.rand(3, 1) if "times" in given else None
+    together, memory = made(tokens, at), Memory()
+    pieces = [made(tokens[:, :end], at, whole=8, memory=memory) for end in (1, 2, 5, 6, 8)]
+    assert [piece.shape[1] for piece in pieces] == [1, 1, 3, 1, 2]
+    torch.testing.assert_close(torch.cat(pieces, 1), together, rtol=1e-4, atol=1e-5)
+
+
 def test_what_does_not_fit_a_network_is_refused():
+    with pytest.raises(ConfigError, match="memory"):
+        network()(torch.zeros(1, 4, dtype=torch.long), memory=Memory())
     with pytest.raises(ShapeError, match="1 to 9"):
         network()(torch.zeros(1, 10, dtype=torch.long))
     with pytest.raises(ShapeError, match="times"):
