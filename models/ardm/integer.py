@@ -10,7 +10,7 @@ from torch import Tensor
 from models.ardm.model import ARDM
 from models.core.errors import ConfigError
 from models.core.integer import EXACT, FINE, IntegerLinear, exponentials, frequencies, rounded
-from models.strings.transformer import TransformerBlock, one_hot
+from models.strings.transformer import Memory, TransformerBlock, one_hot
 
 
 def normalized(h: Tensor) -> tuple[Tensor, Tensor]:
@@ -31,18 +31,22 @@ class IntegerBlock:
         self.up, self.down = IntegerLinear(block.up), IntegerLinear(block.down)
         self.table = exponentials((EXACT - 1) // (127 * longest), 64, 1024).float()
 
-    def __call__(self, h: Tensor) -> Tensor:
+    def __call__(self, h: Tensor, memory: Memory | None = None) -> Tensor:
         b, n, width = h.shape
         size = width // self.heads
         qkv = self.attend(*normalized(h)).view(b, n, 3, self.heads, size).permute(2, 0, 3, 1, 4)
-        (q, q_scale), (k, k_scale) = rounded(qkv[0], (-1,)), rounded(qkv[1], (-1,))
-        v, v_scale = rounded(qkv[2], (-2, -1))
+        q, q_scale = rounded(qkv[0], (-1,))
+        seen = (*rounded(qkv[1], (-1,)), *rounded(qkv[2], (-1,)))
+        k, k_scale, v, v_scale = seen if memory is None else memory.extend(self, *seen)
         scores = (q @ k.transpose(-1, -2)) * (q_scale * (1 / math.sqrt(size))) * k_scale.transpose(-1, -2)
-        scores = scores + self.block.bias(n).float()
+        scores = scores + self.block.bias(k.shape[2])[:, -n:].float()
         steps = ((scores.amax(-1, keepdim=True) - scores) * 64).round().clamp(max=len(self.table) - 1)
         weights = self.table[steps.long()]
-        seen = (weights @ v) / weights.sum(-1, keepdim=True) * v_scale
-        h = h + self.mix(*rounded(seen.transpose(1, 2).reshape(b, n, width), (-1,)))
+        # Every value has a scale of its own; weights take it on, measured by the largest that a place may see.
+        scales = v_scale.transpose(-1, -2).masked_fill(scores == -math.inf, 0.0)
+        largest = scales.amax(-1, keepdim=True)
+        mixed = ((weights * (scales / largest)).round() @ v) / weights.sum(-1, keepdim=True) * largest
+        h = h + self.mix(*rounded(mixed.transpose(1, 2).reshape(b, n, width), (-1,)))
         inner = self.up(*normalized(h)).clamp(min=0)
         return h + self.down(*rounded(inner, (-1,)))
 
@@ -54,8 +58,8 @@ class IntegerTwin:
 
     def __init__(self, model: ARDM) -> None:
         network = model.network
-        if network.config.times or network.config.causal:
-            raise ConfigError("only a network without times and without a causal mask has an integer twin.")
+        if network.config.times:
+            raise ConfigError("only a network without times has an integer twin.")
         if model.hierarchy.stages > 1:
             raise ConfigError("a model with a hierarchy has no integer twin, so it cannot compress.")
         self.model, self.network = model, network
@@ -64,16 +68,24 @@ class IntegerTwin:
         self.leave = IntegerLinear(network.leave)
 
     @torch.inference_mode()
-    def frequencies(self, tokens: Tensor) -> Tensor:
+    def frequencies(
+        self, tokens: Tensor, *, whole: Tensor | None = None, memory: Memory | None = None
+    ) -> Tensor:
         """Tokens `[b, n]`, hidden ones as `model.mask`, to integers `[b, n, K]` (float64, each at least 1) whose
-        shares are the probabilities of every place.
+        shares are the probabilities of every place. `whole` `[b]` and `memory` are for a causal network, as in
+        `Transformer.forward`: how long the strings are that begin so, and what was seen before.
         """
         network, n = self.network, tokens.shape[1]
+        first = 0 if memory is None else memory.seen
         with torch.autocast("cpu", enabled=False):
-            features = 4 * network.features(one_hot(tokens, network.config.inputs))  # integers
-            places = torch.arange(n)
-            h = self.enter(features, torch.tensor(0.25))
-            h = h + network.from_left(places) + network.from_right(n - 1 - places)
+            features = 4 * network.features(one_hot(tokens, network.config.inputs))[:, first:]  # integers
+            places = torch.arange(first, n)
+            h = self.enter(features, torch.tensor(0.25)) + network.from_left(places)
+            if network.config.ends or not network.config.causal:
+                ends = torch.full((1,), n) if whole is None else whole
+                h = h + network.from_right(ends[:, None] - 1 - places)
             for block in self.blocks:
-                h = block(h)
+                h = block(h, memory)
+            if memory is not None:
+                memory.seen = n
             return frequencies((self.leave(*normalized(h)) * FINE).round())

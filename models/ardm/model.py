@@ -76,9 +76,13 @@ class ARDM(nn.Module):
         found = self.log_predictions(torch.where(hidden, before, after))
         return found.masked_fill(~self.hierarchy.members[after], -torch.inf).logsumexp(-1)
 
+    def before(self, tokens: Tensor) -> Tensor:
+        """What a left-to-right network sees of strings `[b, n]`: the start, then every token but the last."""
+        return F.pad(tokens[:, :-1], (1, 0), value=self.mask)
+
     def next_log_predictions(self, tokens: Tensor) -> Tensor:
         """log p(x_k | x_<k), `[b, n, K]`, of a left-to-right model."""
-        logits: Tensor = self.network(F.pad(tokens[:, :-1], (1, 0), value=self.mask))
+        logits: Tensor = self.network(self.before(tokens))
         return logits.log_softmax(-1)
 
     def loss(

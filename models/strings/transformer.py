@@ -59,19 +59,22 @@ class TransformerConfig:
 
 
 class Memory:
-    """What a causal network keeps of the places that it has seen, so that it need not see them again."""
+    """What a causal network keeps of the places that it has seen, so that it need not see them again.
+
+    Of a batch that gets smaller, the first strings go on.
+    """
 
     def __init__(self) -> None:
         self.seen = 0
-        self._blocks: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+        self._parts: dict[object, tuple[Tensor, ...]] = {}
 
-    def extend(self, block: nn.Module, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values `[b, heads, m, size]` of a block's new places behind those of the places before."""
-        if block in self._blocks:
-            before = self._blocks[block]
-            keys, values = torch.cat([before[0], keys], 2), torch.cat([before[1], values], 2)
-        self._blocks[block] = keys, values
-        return keys, values
+    def extend(self, block: object, *parts: Tensor) -> tuple[Tensor, ...]:
+        """What a block keeps, each part `[b, heads, places, ...]`: its new places behind those before."""
+        if block in self._parts:
+            pairs = zip(self._parts[block], parts, strict=True)
+            parts = tuple(torch.cat([before[: len(new)], new], 2) for before, new in pairs)
+        self._parts[block] = parts
+        return parts
 
 
 class TransformerBlock(nn.Module):
