@@ -17,15 +17,15 @@ from models.strings.transformer import Memory
 @torch.inference_mode()
 def sample_ordered(
     model: ARDM,
+    lengths: Sequence[int],
     seeds: Sequence[int],
     *,
-    bounds: tuple[int, int] | None = None,
     temperature: float = 1.0,
     most: int = 128,
     progress: Callable[[int], None] = nobody,
     stopped: Callable[[], bool] = lambda: False,
 ) -> list[Filled]:
-    """One string per seed, with lengths as in the data or between two bounds; log_prob is without log p(n).
+    """One string of each length, from its seed alone; log_prob is without log p(n).
 
     Raises ConfigError for a model of any order or a temperature that is not positive, StoppedError when `stopped`
     says so.
@@ -34,7 +34,6 @@ def sample_ordered(
         raise ConfigError("only a left-to-right model writes from left to right; use models.ardm.sampling.")
     if temperature <= 0:
         raise ConfigError(f"temperature is {temperature}, but must be positive.")
-    lengths = model.lengths.draw(seeds, *(bounds or (1, None)))
     out: list[Filled | None] = [None] * len(seeds)
     for rows in by_length(lengths, most):
         n = lengths[rows[0]]

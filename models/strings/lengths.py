@@ -58,7 +58,7 @@ def by_length(lengths: Sequence[int], most: int, cells: int = 8192) -> list[list
         groups.setdefault(n, []).append(index)
     out: list[list[int]] = []
     for n, indices in sorted(groups.items()):
-        size = max(1, min(most, cells // n))
+        size = max(1, min(most, cells // max(n, 1)))
         out += [indices[start : start + size] for start in range(0, len(indices), size)]
     return out
 

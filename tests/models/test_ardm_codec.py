@@ -16,15 +16,17 @@ from models.ardm.model import ARDM
 from models.core.errors import ConfigError
 from models.core.integer import EXACT, IntegerLinear
 from models.core.library_file import Block, Library, LibraryError, check_model, read, write
+from models.strings.transformer import Memory
 
 TOKENS = ["c", "C", "(", ")", "1", "O", "N", "="]
 
 
-def model_of(seed=0, longest=40):
+def model_of(seed=0, longest=40, order="any"):
     torch.manual_seed(seed)
+    network = {"width": 32, "layers": 2, "heads": 2, "hidden": 64, "ends": order == "left-to-right"}
     config = {
-        "tokens": TOKENS, "longest": longest, "lengths": {str(n): n for n in range(5, 31)}, "order": "any",
-        "network": {"width": 32, "layers": 2, "heads": 2, "hidden": 64},
+        "tokens": TOKENS, "longest": longest, "lengths": {str(n): n for n in range(5, 31)}, "order": order,
+        "network": network,
     }  # fmt: skip
     model = ARDM(config).eval()
     with torch.no_grad():
@@ -39,18 +41,28 @@ def some_strings(count, seed=0):
     return [torch.randint(0, len(TOKENS), (n,), generator=source).tolist() for n in sizes]
 
 
-@pytest.mark.parametrize("order", ["left-to-right", "right-to-left", "random"])
-@pytest.mark.parametrize("steps", [0, 5])
+def codec_of(order="left-to-right", steps=0, **model):
+    """A codec of a model of any order in the given one, or, for None, of a left-to-right model."""
+    if order is None:
+        return Codec(model_of(order="left-to-right", **model))
+    return Codec(model_of(**model), order=order, steps=steps)
+
+
+CODINGS = [(order, steps) for order in ("left-to-right", "right-to-left", "random") for steps in (0, 5)]
+
+
+@pytest.mark.parametrize(("order", "steps"), [*CODINGS, (None, 0)])
 def test_what_is_decoded_is_what_was_encoded(order, steps):
-    codec = Codec(model_of(), order=order, steps=steps)
+    codec = codec_of(order, steps)
     groups = [some_strings(7, seed=1), [], [[]], [*some_strings(1, seed=2), []]]
     blocks = [codec.encode(group)[0] for group in groups]
     assert codec.decode(blocks) == groups
     assert codec.decode([blocks[3]]) == [groups[3]]  # a block needs no other
 
 
-def test_a_code_is_as_long_as_the_model_says_but_for_the_coder_s_last_word():
-    codec = Codec(model_of())
+@pytest.mark.parametrize("order", ["random", None])
+def test_a_code_is_as_long_as_the_model_says_but_for_the_coder_s_last_word(order):
+    codec = codec_of(order)
     block, bits = codec.encode(some_strings(64))
     assert sum(bits) - 1 <= 8 * len(block.code) <= sum(bits) * 1.001 + 64
 
@@ -64,6 +76,32 @@ def test_the_integer_network_stays_close_to_the_one_that_was_trained():
     told = model.log_predictions(tokens)[hidden].exp()
     assert (found / found.sum(-1, keepdim=True))[hidden].sub(told).abs().max() < 0.03
     assert found.min() >= 1 and torch.equal(found, found.round())
+
+
+def test_the_integer_network_of_a_left_to_right_model_says_with_a_memory_what_it_says_without():
+    """To the bit: the sender sees whole strings, the receiver only what has been decoded."""
+    model = model_of(order="left-to-right")
+    twin = IntegerTwin(model)
+    tokens = torch.randint(0, len(TOKENS), (9, 17), generator=torch.Generator().manual_seed(0))
+    shown, memory = model.before(tokens), Memory()
+    together = twin.frequencies(shown)
+    found = [
+        twin.frequencies(shown[: 9 - end // 3, :end], whole=torch.full((9 - end // 3,), 17), memory=memory)
+        for end in range(1, 18)
+    ]
+    assert all(torch.equal(one[:, 0], together[: len(one), place]) for place, one in enumerate(found))
+    told = model.next_log_predictions(tokens).exp()
+    assert (together / together.sum(-1, keepdim=True)).sub(told).abs().max() < 0.03
+
+
+def test_strings_of_many_blocks_are_decoded_in_groups_and_a_stop_ends_it():
+    codec = codec_of(None)
+    strings = some_strings(600)
+    blocks = [codec.encode(strings[k : k + 100])[0] for k in range(0, 600, 100)]
+    assert [ids for block in codec.decode(blocks) for ids in block] == strings
+    assert codec.decode(blocks, stopped=lambda: True) == []
+    with pytest.raises(ConfigError, match="from left to right"):
+        Codec(codec.model, order="random")
 
 
 def test_a_string_s_probabilities_do_not_depend_on_its_batch():
@@ -97,9 +135,8 @@ HASH = """
 import hashlib, sys, torch
 sys.path.insert(0, {here!r})
 torch.set_num_threads({threads})
-from test_ardm_codec import model_of, some_strings
-from models.ardm.codec import Codec
-codec = Codec(model_of(), order="random")
+from test_ardm_codec import codec_of, some_strings
+codec = codec_of({order!r})
 strings = some_strings({count})
 blocks = [codec.encode(strings[k:k + 50])[0] for k in range(0, len(strings), 50)]
 assert [s for block in codec.decode(blocks) for s in block] == strings
@@ -107,22 +144,24 @@ print(hashlib.sha256(b"".join(block.code for block in blocks)).hexdigest())
 """
 
 
-def codes_with(threads, count):
-    text = HASH.format(here=str(Path(__file__).parent), threads=threads, count=count)
+def codes_with(threads, count, order="random"):
+    text = HASH.format(here=str(Path(__file__).parent), threads=threads, count=count, order=order)
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=800)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
-def test_one_thread_and_four_write_the_same_bytes_and_read_each_other_s():
-    here = Codec(model_of(), order="random").encode(some_strings(50))[0].code
-    assert codes_with(1, 50) == codes_with(4, 50) == hashlib.sha256(here).hexdigest()
+@pytest.mark.parametrize("order", ["random", None])
+def test_one_thread_and_four_write_the_same_bytes_and_read_each_other_s(order):
+    here = codec_of(order).encode(some_strings(50))[0].code
+    assert codes_with(1, 50, order) == codes_with(4, 50, order) == hashlib.sha256(here).hexdigest()
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1700)  # minutes of one core, and another test may have the other half
-def test_ten_thousand_molecules_survive_on_two_differently_sized_thread_pools():
-    assert codes_with(1, 10_000) == codes_with(2, 10_000)
+@pytest.mark.parametrize("order", ["random", None])
+def test_ten_thousand_molecules_survive_on_two_differently_sized_thread_pools(order):
+    assert codes_with(1, 10_000, order) == codes_with(2, 10_000, order)
 
 
 def test_a_library_comes_back_from_its_file_and_every_molecule_is_found():

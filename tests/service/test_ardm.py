@@ -21,17 +21,19 @@ LIBRARY = ["CCO", "c1ccccc1O", "CC(=O)N", "[Fe]", "CCO", "notamolecule", "FC(F)F
 
 @pytest.fixture(scope="module")
 def strings():
-    """A client of a service with two small models that differ in their weights alone."""
+    """A client of a service with two small models that differ in their weights alone, and a left-to-right one."""
     folder = make_folder()
-    for name, seed in (("ardm-tiny", 0), ("ardm-other", 1)):
+    for name, seed in (("ardm-tiny", 0), ("ardm-other", 1), ("ordered-tiny", 2)):
         torch.manual_seed(seed)
+        order = "left-to-right" if name == "ordered-tiny" else "any"
         config = {
-            "tokens": TOKENS, "longest": 24, "lengths": {str(n): 1 for n in range(2, 21)}, "order": "any",
-            "network": {"width": 16, "layers": 1, "heads": 2, "hidden": 32},
+            "tokens": TOKENS, "longest": 24, "lengths": {str(n): 1 for n in range(2, 21)}, "order": order,
+            "network": {"width": 16, "layers": 1, "heads": 2, "hidden": 32, "ends": True},
         }  # fmt: skip
+        abilities = ["sample", "score", "compress", "decompress"]
         card = {
             "id": name, "family": "ardm", "title": name, "config": config,
-            "capabilities": ["sample", "score", "infill", "compress", "decompress"],
+            "capabilities": abilities + ["infill"] * (order == "any"),
         }  # fmt: skip
         save_model(ARDM(config), card, folder / "weights")
     running = Service(folder, requests_per_minute=0)
@@ -101,6 +103,31 @@ def test_a_library_is_decompressed_to_the_letter_whole_and_by_number(strings, li
     assert [row["title"] for row in rows].count("") == 6 and rows[2]["title"] == "the third"
     _, chosen = done(strings, "decompress", {"library": library, "numbers": [6, 0, 3]})
     assert [row["string"] for row in chosen] == [LIBRARY[6], LIBRARY[0], LIBRARY[3]]
+
+
+def test_a_left_to_right_model_draws_scores_and_compresses_and_takes_no_other_order(strings):
+    model = "ordered-tiny"
+    body = {"n_molecules": 12, "n_tokens": [3, 9], "temperature": 0.8, "seed": 7}
+    (_, first), (_, second) = (done(strings, "sample", body, model) for _ in range(2))
+    assert [row["string"] for row in first] == [row["string"] for row in second]
+    assert all(row["calls"] == row["n_tokens"] for row in first)
+    body = {"molecules": {"smiles": [row["string"] for row in first]}, "canonical": False}
+    _, rows = done(strings, "score", body, model)
+    for drawn, scored in zip(first, rows, strict=True):
+        if drawn["valid"]:
+            assert scored["kind"] == "exact" and scored["bits"] == pytest.approx(drawn["bits"], abs=1e-3)
+    job, rows = done(strings, "compress", {"molecules": {"smiles": LIBRARY}, "block": 3}, model)
+    data = strings.get(f"{job['links']['self']}/files/library.eqm").content
+    _, back = done(strings, "decompress", {"library": base64.b64encode(data).decode()}, model)
+    assert [row["string"] for row in back] == LIBRARY
+    for capability, setting in (
+        ("sample", {"n_molecules": 1, "steps": 4}),
+        ("score", {"molecules": {"smiles": ["CCO"]}, "order": "random"}),
+        ("compress", {"molecules": {"smiles": ["CCO"]}, "order": "right-to-left"}),
+    ):
+        answer = strings.post(f"/v1/models/{model}/{capability}", json=setting)
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["pointer"] in ("/steps", "/order")
 
 
 def test_a_library_of_another_model_is_refused_and_says_so(strings, library):

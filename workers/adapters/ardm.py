@@ -1,4 +1,4 @@
-"""Order-agnostic string models: sample, score, fill in, compress and decompress SMILES."""
+"""Order-agnostic string models and left-to-right ones: sample, score, fill in, compress and decompress SMILES."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from chemistry.reasons import Failure
 from models.ardm.codec import Codec
 from models.ardm.likelihood import StringScore, score
 from models.ardm.model import ARDM
+from models.ardm.ordered import sample_ordered
 from models.ardm.sampling import StoppedError, fill
 from models.core.errors import ConfigError
 from models.core.library_file import Library, LibraryError
@@ -112,10 +113,16 @@ class Adapter:
             progress(StepProgress(calls, total))
 
         try:
-            found = fill(
-                model, templates, seeds, steps=request.steps, even=request.policy == "even",
-                temperature=request.temperature, most=BATCH, progress=step, stopped=cancelled,
-            )  # fmt: skip
+            if model.order == "left-to-right":
+                found = sample_ordered(
+                    model, [len(template) for template in templates], seeds, temperature=request.temperature,
+                    most=BATCH, progress=step, stopped=cancelled,
+                )  # fmt: skip
+            else:
+                found = fill(
+                    model, templates, seeds, steps=request.steps, even=request.policy == "even",
+                    temperature=request.temperature, most=BATCH, progress=step, stopped=cancelled,
+                )  # fmt: skip
         except StoppedError:
             return
         except ConfigError as error:
@@ -152,6 +159,7 @@ class Adapter:
     def _score(
         self, work: Work, request: ScoreRequest, progress: Progress, cancelled: Cancelled
     ) -> Iterator[tuple[Item, Any]]:
+        order = request.order or ("random" if self.model.order == "any" else self.model.order)
         for done, (item, found) in enumerate(self._read(work, cancelled, canonical=request.canonical), 1):
             if isinstance(found, Failure):
                 yield item, found
@@ -167,9 +175,9 @@ class Adapter:
                 ids,
                 molecule_seed(item.seed, item.index),
                 draws=request.draws,
-                order=request.order,
+                order=order,
             )
-            yield item, self._scored(given, ids, value) | {"seed": item.seed, "order": request.order}
+            yield item, self._scored(given, ids, value) | {"seed": item.seed, "order": order}
             progress(StepProgress(done, len(work.items)))
 
     def _scored(self, given: Written, ids: list[int], found: StringScore) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Requests to order-agnostic string models: sample, score, fill in, compress and decompress."""
+"""Requests to order-agnostic string models and left-to-right ones: sample, score, fill in, compress, decompress."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
-from workers.schemas.base import JobRequest, Table
+from workers.problems import Validation
+from workers.schemas.base import JobRequest, Limits, Table
 from workers.schemas.libraries import LibraryCompressRequest, LibraryDecompressRequest
 from workers.schemas.strings import (
     STRING_SCORES,
@@ -47,6 +48,24 @@ Temperature = Annotated[
 ]
 
 
+def goes_from_left(card: Card) -> bool:
+    """Whether the model knows one order only."""
+    return card.config.get("order") == "left-to-right"
+
+
+def check_order(card: Card, **given: bool) -> None:
+    """Raises Validation that points at settings which were given to a model that has no choice of order."""
+    found = [name for name, strange in given.items() if strange]
+    if found and goes_from_left(card):
+        raise Validation(
+            f"model {card.id} goes from left to right, a token a network call; leave out {', '.join(found)}",
+            errors=[
+                {"pointer": f"/{name}", "detail": "not for a left-to-right model; leave it out"}
+                for name in found
+            ],
+        )
+
+
 class SampleRequest(StringSampleRequest):
     """Draw new molecules as SMILES under a budget of network calls. The seed fixes each of them."""
 
@@ -57,20 +76,32 @@ class SampleRequest(StringSampleRequest):
     def evaluations_per_item(self) -> int:
         return self.steps or 40
 
+    def check_model(self, card: Card, limits: Limits) -> None:
+        super().check_model(card, limits)
+        check_order(card, steps=self.steps is not None, policy=self.policy != "dp")
+
 
 class ScoreRequest(StringRequest):
     """How likely molecules are: bits per molecule with standard error, and the surprisal of every token.
 
-    Random orders bound the density; one fixed order is exact for the model read in that order.
+    Random orders bound the density; one fixed order is exact for the model read in that order, and so is a
+    left-to-right model.
     """
 
     tables: ClassVar[tuple[Table, ...]] = (STRINGS, STRING_SCORES)
 
     draws: int = Field(default=4, ge=1, le=256, description="Random orders; the figures are means over them.")
-    order: Order = "random"
+    order: Order | None = Field(
+        default=None,
+        description="By default random orders, or the model's own where it goes from left to right.",
+    )
 
     def evaluations_per_item(self) -> int:
-        return 40 * (self.draws if self.order == "random" else 1)
+        return 40 * (self.draws if self.order in (None, "random") else 1)
+
+    def check_model(self, card: Card, limits: Limits) -> None:
+        super().check_model(card, limits)
+        check_order(card, order=self.order not in (None, "left-to-right"))
 
 
 class InfillRequest(StringInfillRequest):
@@ -111,6 +142,10 @@ class CompressRequest(LibraryCompressRequest, StringRequest):
     def evaluations_per_item(self) -> int:
         return self.steps or 40
 
+    def check_model(self, card: Card, limits: Limits) -> None:
+        super().check_model(card, limits)
+        check_order(card, order=self.order != "left-to-right", steps=self.steps is not None)
+
     @property
     def coding(self) -> tuple[str, int]:
         return self.order, self.steps or 0
@@ -124,7 +159,9 @@ class DecompressRequest(LibraryDecompressRequest):
     def evaluations_per_item(self) -> int:
         return self.opened.steps or 40
 
-    def knows(self, order: str, steps: int, card: Card) -> bool:  # noqa: ARG002
+    def knows(self, order: str, steps: int, card: Card) -> bool:
+        if goes_from_left(card):
+            return order == "left-to-right" and steps == 0
         return order in get_args(Order) and steps <= 1000
 
 

@@ -15,6 +15,7 @@ from chemistry.smiles import canonical_smiles
 from models.ardm.codec import Codec
 from models.ardm.likelihood import score
 from models.ardm.model import ARDM
+from models.ardm.ordered import sample_ordered
 from models.ardm.sampling import sample
 from models.core.library_file import Library, write
 from models.core.random import molecule_seed
@@ -82,21 +83,22 @@ def evaluate(model: ARDM, card: Mapping[str, Any], options: Options, watch: Watc
     metrics: list[Metric] = []
     if options.test_items:
         metrics += likelihoods(model, data, options, chosen, watch)
-    if chosen.get("library", 10_000) and model.order == "any":
+    if chosen.get("library", 10_000):
         metrics += compression(model, card, data, chosen, watch)
-    if model.order != "any":
-        return metrics
     temperature = float(chosen.get("temperature", 1.0))
-    for budget in [*chosen.get("budgets", (4, 8, 16, 24)), None]:
+    budgets = chosen.get("budgets", (4, 8, 16, 24)) if model.order == "any" else ()
+    for budget in [*budgets, None]:
         count = options.samples if budget is None else min(options.samples, 500)
         done = 0
         for even in (False, True) if budget is not None else (False,):
             texts: list[str] = []
             for start in range(0, count, 500):
                 seeds = [molecule_seed(options.seed, k) for k in range(start, min(start + 500, count))]
-                found = sample(
-                    model, seeds, steps=budget or chosen.get("steps"), temperature=temperature, even=even
-                )
+                if model.order == "any":
+                    steps = budget or chosen.get("steps")
+                    found = sample(model, seeds, steps=steps, temperature=temperature, even=even)
+                else:
+                    found = sample_ordered(model, model.lengths.draw(seeds), seeds, temperature=temperature)
                 texts += [model.vocabulary.decode(one.tokens) for one in found]
                 done = len(texts)
                 watch(f"sampling, budget {budget or 'full'}", done, count)
@@ -184,8 +186,10 @@ def compression(
 
 def glimpse(model: ARDM) -> dict[str, float]:
     """A quick look during training: the validity of 128 samples."""
-    if model.order != "any":
-        return {}
-    found = sample(model, list(range(128)))
+    seeds = list(range(128))
+    if model.order == "any":
+        found = sample(model, seeds)
+    else:
+        found = sample_ordered(model, model.lengths.draw(seeds), seeds)
     texts = [model.vocabulary.decode(one.tokens) for one in found]
     return {"valid": sum(canonical_smiles(text) is not None for text in texts) / len(texts)}
