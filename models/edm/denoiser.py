@@ -85,6 +85,9 @@ class DataDenoiser(NetworkDenoiser):
     x_hat = c_skip z + c_out F(c_in z, s): F is trained towards a target of unit variance at every noise level.
     The element posterior is Bayes' rule: the Gaussian likelihood of the atom's own noisy one-hot, which is known
     exactly, times a prior that the network reads from the rest of the molecule.
+
+    With self-conditioning (Chen et al., arXiv 2208.04202) it also sees its estimate of the call before: the elements
+    as features of every atom, the distances as features of every pair; zeros where there is none.
     """
 
     frequencies: Tensor
@@ -96,17 +99,25 @@ class DataDenoiser(NetworkDenoiser):
         network: EGNN,
         time_pairs: int = 32,
         conditions: int = 0,
+        *,
+        self_conditioned: bool = False,
     ) -> None:
         super().__init__()
         if features.charge_scale is not None:
             raise ConfigError("data prediction reads elements from logits and takes no charge channel.")
-        wanted = (features.channels + 2 * time_pairs + conditions, features.channels)
+        twice = 1 + self_conditioned
+        wanted = (twice * features.channels + 2 * time_pairs + conditions, features.channels)
         if (network.config.inputs, network.config.outputs) != wanted:
             raise ConfigError(
                 f"the network has {network.config.inputs} inputs and {network.config.outputs} outputs, "
                 f"but {wanted[0]} and {wanted[1]} are needed for these features and time pairs."
             )
+        if network.config.edge_inputs != network.describe.out * self_conditioned:
+            raise ConfigError(
+                "the network's edge_inputs must be those of self-conditioning, or 0 without it."
+            )
         self.features, self.process, self.network, self.conditions = features, process, network, conditions
+        self.self_conditioned = self_conditioned
         self.register_buffer(
             "frequencies", torch.exp(torch.linspace(0.0, math.log(100.0), time_pairs)), persistent=False
         )
@@ -120,17 +131,46 @@ class DataDenoiser(NetworkDenoiser):
         angle = self.process.network_time(level)[:, None] * self.frequencies
         return torch.cat([angle.sin(), angle.cos()], -1)
 
+    def before(
+        self, h: Tensor, pairs: Pairs, previous: Denoised | None, known: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Features of atoms and pairs that say what was estimated before; zeros where it is not known."""
+        if previous is None:
+            description = self.network.look(h.new_zeros(*h.shape[:-1], 3), pairs)[1]
+            return torch.zeros_like(h), torch.zeros_like(description)
+        description = self.network.look(previous.x.to(h.dtype) * self.features.coordinate_scale, pairs)[1]
+        elements = previous.h.to(h.dtype) / self.features.type_scale
+        if known is None:
+            return elements, description
+        told = known.to(h.dtype)[:, None, None]
+        return elements * told, description * told
+
     def forward(
-        self, x: Tensor, h: Tensor, level: Tensor, pairs: Pairs | None = None, context: Tensor | None = None
+        self,
+        x: Tensor,
+        h: Tensor,
+        level: Tensor,
+        pairs: Pairs | None = None,
+        context: Tensor | None = None,
+        previous: Denoised | None = None,
+        known: Tensor | None = None,
     ) -> Denoised:
-        """Noisy positions `[b, n, 3]` (centered), features `[b, n, c]`, levels `[b]`, scaled conditions `[b, k]`."""
+        """Noisy positions `[b, n, 3]` (centered), features `[b, n, c]`, levels `[b]`, scaled conditions `[b, k]`. Of
+        `previous`, the estimate before, a network without self-conditioning takes no notice; `known` `[b]` says for
+        which molecules it may be seen (by default all).
+        """
         s, a = levels(level), self.features.type_scale
         c_in = torch.rsqrt(1 + s.square())
         time = self.time_features(level)[:, None, :].expand(-1, x.shape[1], -1)
         # One-hot channels of height a have a standard deviation of about 0.4 a.
         inputs = [h * torch.rsqrt((0.4 * a) ** 2 + s.square()), time, *self.spread_context(context, h)]
         position = x * c_in * self.features.coordinate_scale
-        prior, moved = self.network(torch.cat(inputs, -1), position, pairs)
+        edges = None
+        if self.self_conditioned:
+            pairs = self.network.pairs_of(x) if pairs is None else pairs
+            elements, edges = self.before(h, pairs, previous, known)
+            inputs.append(elements)
+        prior, moved = self.network(torch.cat(inputs, -1), position, pairs, edges=edges)
         target = remove_mean(moved - position) / self.features.coordinate_scale
         logits = prior + h * (a / s.square())
         return Denoised(x * c_in.square() + target * (s * c_in), logits.softmax(-1) * a, logits)
@@ -197,12 +237,18 @@ def assemble(
     network: EGNNConfig,
     parametrization: str,
     conditions: int = 0,
+    *,
+    self_conditioned: bool = False,
 ) -> DataDenoiser | NoiseDenoiser:
     """Join the parts; raises ConfigError naming the obstruction when they do not fit."""
     if parametrization == "data":
         if isinstance(process, LearnedGamma):
             raise ConfigError("a learned schedule is trained with the bound and needs noise prediction.")
-        return DataDenoiser(features, process, EGNN(network), conditions=conditions)
+        return DataDenoiser(
+            features, process, EGNN(network), conditions=conditions, self_conditioned=self_conditioned
+        )
+    if self_conditioned:
+        raise ConfigError("self-conditioning needs data prediction; set parametrization to data.")
     if parametrization == "noise":
         if isinstance(process, VarianceExploding):
             raise ConfigError(

@@ -18,6 +18,8 @@ from models.edm.denoiser import DataDenoiser, NoiseDenoiser, levels
 from models.edm.process import Tabulated
 
 DISTORTED_SHARE = 0.2
+SEEN_SHARE = 0.5
+"""Molecules that self-conditioned training shows its own first estimate."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,18 @@ def distort(noise: Tensor, size: float, source: torch.Generator) -> Tensor:
     return remove_mean(noise + more.to(noise.device))
 
 
+def seen_before(
+    denoiser: DataDenoiser | NoiseDenoiser, noisy: tuple[Tensor, Tensor, Tensor], source: torch.Generator
+) -> dict[str, Any]:
+    """What a self-conditioned denoiser is told of its first estimate: for half of the molecules all, else nothing."""
+    if not isinstance(denoiser, DataDenoiser) or not denoiser.self_conditioned:
+        return {}
+    with torch.no_grad():
+        first = denoiser(*noisy)
+    known = torch.rand(len(noisy[0]), generator=source, device=source.device) < SEEN_SHARE
+    return {"previous": first, "known": known.to(noisy[0].device)}
+
+
 def denoising_loss(
     denoiser: DataDenoiser | NoiseDenoiser,
     numbers: Tensor,
@@ -98,7 +112,8 @@ def denoising_loss(
     noise_h = torch.randn(b, n, features.channels, generator=generator, device=source).to(x.device)
     if options.distortion:
         noise_x = distort(noise_x, options.distortion, generator)
-    estimate = denoiser(x + s * noise_x, h + s * noise_h, level)
+    noisy = x + s * noise_x, h + s * noise_h, level
+    estimate = denoiser(*noisy, **seen_before(denoiser, noisy, generator))
     position = ((estimate.x - x).square().sum(-1).mean(-1)) * denoiser.weight(level)
     if estimate.logits is None:
         return position, (estimate.h - h).square().sum(-1).mean(-1) * denoiser.weight(level)

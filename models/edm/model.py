@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -44,6 +44,7 @@ class EDM(nn.Module):
             "sizes",
             "context",
             "last_element",
+            "self_conditioning",
         }
         unknown = sorted(set(config) - known)
         if unknown:
@@ -64,23 +65,28 @@ class EDM(nn.Module):
             raise ConfigError("EDM: a model with conditions takes no guide yet; leave one of the two out.")
         self.sizes = SizeDistribution({int(n): int(count) for n, count in config["sizes"].items()})
         parametrization = config.get("parametrization", "data")
-        self.denoiser = self._assemble(config["network"], parametrization)
+        self.denoiser = self._assemble(
+            config["network"], parametrization, self_conditioned=bool(config.get("self_conditioning", False))
+        )
         self.guide = self._assemble(config["guide"], parametrization) if "guide" in config else None
 
-    def _assemble(self, network: Mapping[str, Any], parametrization: str) -> DataDenoiser | NoiseDenoiser:
+    def _assemble(
+        self, network: Mapping[str, Any], parametrization: str, *, self_conditioned: bool = False
+    ) -> DataDenoiser | NoiseDenoiser:
         """A denoiser of this model's features and process; `network` are the settings that the recipe chose."""
         channels = self.features.channels
         told = len(self.conditions)
         time = 2 * TIME_PAIRS if parametrization == "data" else 1
-        complete = EGNNConfig.from_dict(
-            {
-                "inputs": channels + time + told,
-                "outputs": channels if parametrization == "data" else channels + time + told,
-                **network,
-            }
-        )
+        inputs = channels + time + told
+        outputs = channels if parametrization == "data" else inputs
+        complete = EGNNConfig.from_dict({"inputs": inputs, "outputs": outputs, **network})
+        if self_conditioned:
+            seen = complete.radial + 1  # of a pair's distance
+            complete = replace(complete, inputs=inputs + channels, edge_inputs=seen)
         process = process_from_dict(self.config["process"])
-        return assemble(self.features, process, complete, parametrization, told)
+        return assemble(
+            self.features, process, complete, parametrization, told, self_conditioned=self_conditioned
+        )
 
     @staticmethod
     def config_for(recipe: Mapping[str, Any], data: Any) -> dict[str, Any]:

@@ -68,7 +68,7 @@ class SamplingRun:
             rows = [k for k, size in enumerate(sizes) if size == n]
             for part in split_lanes(n, rows, self.device):
                 self.lanes.append(Lanes.start(denoiser, n, [seeds[k] for k in part], grid, part))
-                self.views.append(told(denoiser, context, part))
+                self.views.append(told(denoiser, context, part, remembers=True))
         self.calls = 0
         self.total_calls = self.sampler.calls()
 

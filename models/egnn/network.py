@@ -51,8 +51,7 @@ class EGNN(nn.Module):
         if given != wanted:
             raise ConfigError("EGNN: give edges and velocity exactly where the network was made for them.")
         if pairs is None:
-            dense = UndirectedPairs if self.config.symmetric else DensePairs
-            pairs = dense(x.shape[-2], device=x.device)
+            pairs = self.pairs_of(x)
         elif isinstance(pairs, UndirectedPairs) and not self.config.symmetric:
             raise ConfigError(
                 "EGNN: undirected pairs need symmetric messages; this network's have a direction."
@@ -75,6 +74,11 @@ class EGNN(nn.Module):
             h, displacement = block(h, e, direction, pairs, velocity)
             x = x + displacement
         return self.embedding_out(h), x
+
+    def pairs_of(self, x: Tensor) -> Pairs:
+        """All pairs of a dense bucket `[b, n, 3]`, as this network wants them."""
+        dense = UndirectedPairs if self.config.symmetric else DensePairs
+        return dense(x.shape[-2], device=x.device)
 
     def look(self, x: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
         """Difference vectors, description and distance of every pair."""

@@ -5,24 +5,37 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from models.core.errors import ConfigError
 from models.weights import load_model
 from models.weights.files import find_card
 
 
+def widened(value: Tensor, wanted: Tensor) -> Tensor:
+    """A matrix with columns of zeros behind its own, as many as are wanted; anything else as it is."""
+    if value.dim() == 2 and wanted.dim() == 2 and value.shape[1] < wanted.shape[1]:
+        return F.pad(value, (0, wanted.shape[1] - value.shape[1]))
+    return value
+
+
 def begin_from(model: nn.Module, name_or_card: str) -> dict[str, Any]:
     """Fill `model` with the weights of a shipped model (its id) or of any card (.json); returns what the card says of
-    its training. Weights that `model` has no place for, an EDM's guide, are left behind.
+    its training. Weights that `model` has no place for, an EDM's guide, are left behind; inputs that the start did
+    not have, the last columns of a matrix, begin at zero, so that the model begins as what it was.
 
     Raises CheckpointError when the model is unknown or its weights are not its card's, ConfigError when it lacks
     weights of the same names and shapes.
     """
     path = find_card(name_or_card)
     card = json.loads(path.read_text(encoding="utf-8"))
-    found = load_model(card, path.with_suffix(".safetensors")).state_dict()
     wanted = model.state_dict()
+    found = {
+        name: widened(value, wanted[name])
+        for name, value in load_model(card, path.with_suffix(".safetensors")).state_dict().items()
+        if name in wanted
+    }
     strange = [
         name for name, value in wanted.items() if name not in found or found[name].shape != value.shape
     ]
