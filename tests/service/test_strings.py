@@ -99,23 +99,29 @@ def test_a_path_begins_and_ends_at_its_molecules(http):
     assert [row["position"] for row in rows] == [0, 0.25, 0.5, 0.75, 1]
 
 
+def compressed(http, model):
+    """The file of a compressed library."""
+    job, rows = done(http, model, "compress", {"molecules": {"smiles": LIBRARY}, "block": 4})
+    assert [row["raw"] for row in rows] == [text == "[Fe+2]" for text in LIBRARY]
+    return http.get(f"{job['links']['self']}/files/library.eqm").content
+
+
 @pytest.fixture(scope="module")
 def library(service):
-    """A compressed library of the shipped model, base64."""
+    """A compressed library of the shipped ardm-smiles."""
     import httpx
 
     with httpx.Client(base_url=service.url, timeout=100) as http:
-        body = {"molecules": {"smiles": LIBRARY}, "block": 4}
-        job, rows = done(http, "ardm-smiles", "compress", body)
-        assert [row["raw"] for row in rows] == [text == "[Fe+2]" for text in LIBRARY]
-        return http.get(f"{job['links']['self']}/files/library.eqm").content
+        return compressed(http, "ardm-smiles")
 
 
-def test_a_library_survives_and_single_molecules_are_found(http, library):
-    text = base64.b64encode(library).decode()
-    _, rows = done(http, "ardm-smiles", "decompress", {"library": text})
+@pytest.mark.parametrize("model", ["ardm-smiles", "left-to-right-smiles"])
+def test_a_library_survives_and_single_molecules_are_found(http, library, model):
+    found = library if model == "ardm-smiles" else compressed(http, model)
+    text = base64.b64encode(found).decode()
+    _, rows = done(http, model, "decompress", {"library": text})
     assert [row["string"] for row in rows] == LIBRARY
-    _, rows = done(http, "ardm-smiles", "decompress", {"library": text, "numbers": [5, 1]})
+    _, rows = done(http, model, "decompress", {"library": text, "numbers": [5, 1]})
     assert [row["string"] for row in rows] == [LIBRARY[5], LIBRARY[1]]
 
 
