@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from models.ardm.model import ARDM
-from models.ardm.sampling import Filled, StoppedError, nobody
+from models.ardm.sampling import Filled, StoppedError, drawn, nobody
 from models.core.errors import ConfigError
 from models.core.random import generator
 from models.strings.lengths import by_length
@@ -48,9 +48,7 @@ def sample_ordered(
             shown = model.before(tokens[:, : place + 1]).to(model.device)
             logits = model.network(shown, whole=n, memory=memory)[:, 0]
             log_p = logits.log_softmax(-1).double().cpu()
-            edges = (log_p / temperature).softmax(-1).cumsum(-1)
-            drawn = torch.searchsorted(edges, uniform[:, place : place + 1] * edges[:, -1:], right=True)
-            tokens[:, place] = drawn[:, 0].clamp(max=log_p.shape[1] - 1)
+            tokens[:, place] = drawn(log_p, uniform[:, place], temperature)
             total += log_p.gather(1, tokens[:, place : place + 1])[:, 0]
             progress(1)
         for row, ids, value in zip(rows, tokens.tolist(), total.tolist(), strict=True):

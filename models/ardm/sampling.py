@@ -37,6 +37,13 @@ class Filled:
     calls: int
 
 
+def drawn(log_p: Tensor, uniform: Tensor, temperature: float) -> Tensor:
+    """One token for each row of `[k, K]` at a temperature, by numbers `[k]` in 0..1."""
+    edges = (log_p / temperature).softmax(-1).cumsum(-1)
+    found = torch.searchsorted(edges, (uniform * edges[:, -1])[:, None], right=True)
+    return found[:, 0].clamp(max=log_p.shape[1] - 1)
+
+
 @torch.inference_mode()
 def fill(
     model: ARDM,
@@ -129,11 +136,8 @@ def _fill_batch(
                     rows += [row] * len(chosen)
                     places += chosen
             said = log_p[rows, places]
-            edges = (said / temperature).softmax(-1).cumsum(-1)
-            drawn = torch.searchsorted(edges, (uniform[rows, places] * edges[:, -1])[:, None], right=True)
-            told = shown[stage + 1][
-                drawn.clamp(max=said.shape[1] - 1)[:, 0]
-            ]  # the token's detail is forgotten
+            tokens_drawn = drawn(said, uniform[rows, places], temperature)
+            told = shown[stage + 1][tokens_drawn]  # the token's detail is forgotten
             state[rows, places] = told
             values = said.masked_fill(~members[told], -torch.inf).logsumexp(-1)
             total.index_add_(0, torch.tensor(rows), values)

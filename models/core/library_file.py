@@ -16,7 +16,8 @@ from itertools import accumulate
 
 from models.core.errors import EquimolError
 
-MAGIC = b"EQMLIB\x00\x01"
+MAGIC = b"EQMLIB\x00\x02"
+"""The last byte is the version, of the layout and of the integer arithmetic that the codes were made with."""
 HEAD = len(MAGIC) + 64
 MOST_TEXT = 64 * 2**20
 

@@ -24,11 +24,11 @@ from models.core.likelihood import Likelihood
 from models.core.precision import network_autocast
 from models.core.random import generator, stacked_normal
 from models.edm.buckets import size_buckets
-from models.edm.context import told
 from models.edm.denoiser import Denoiser, levels
 from models.edm.features import AtomFeatures
 from models.edm.process import prior_scale
 from models.edm.sizes import SizeDistribution
+from models.edm.told import told
 
 STATE = torch.float64
 

@@ -11,11 +11,6 @@ import torch
 from torch import Tensor
 
 from models.core.errors import ConfigError
-from models.edm.denoiser import DataDenoiser, Denoised, Denoiser, NoiseDenoiser
-from models.edm.features import AtomFeatures
-from models.edm.guidance import GuidedDenoiser
-from models.edm.process import Process
-from models.egnn.pairs import Pairs
 
 Context = Sequence[Sequence[float]]
 """For each molecule the values of all conditions, in their order and units."""
@@ -67,56 +62,3 @@ def scaled(conditions: Sequence[Condition], context: Context | None, count: int)
         raise ConfigError(f"values of {names} must be finite.")
     mean = torch.tensor([condition.mean for condition in conditions], dtype=torch.float64)
     return (values - mean) / torch.tensor([condition.spread for condition in conditions], dtype=torch.float64)
-
-
-class ToldDenoiser:
-    """A conditional denoiser that has been told the scaled context `[b, conditions]` of its b molecules."""
-
-    def __init__(self, denoiser: DataDenoiser | NoiseDenoiser, context: Tensor | None) -> None:
-        self.denoiser, self.context = denoiser, context
-
-    @property
-    def features(self) -> AtomFeatures:
-        return self.denoiser.features
-
-    @property
-    def process(self) -> Process:
-        return self.denoiser.process
-
-    @property
-    def device(self) -> torch.device:
-        return self.denoiser.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.denoiser.dtype
-
-    def __call__(self, x: Tensor, h: Tensor, level: Tensor, pairs: Pairs | None = None) -> Denoised:
-        return self.denoiser(x, h, level, pairs, context=self.context)  # type: ignore[no-any-return]
-
-
-class RememberingDenoiser(ToldDenoiser):
-    """A self-conditioned denoiser that sees its last estimate of its b molecules, those of one sampling run."""
-
-    previous: Denoised | None = None
-
-    def __call__(self, x: Tensor, h: Tensor, level: Tensor, pairs: Pairs | None = None) -> Denoised:
-        self.previous = self.denoiser(x, h, level, pairs, context=self.context, previous=self.previous)
-        return self.previous
-
-
-def told(
-    denoiser: Denoiser, context: Tensor | None, rows: Sequence[int], *, remembers: bool = False
-) -> Denoiser:
-    """The denoiser for some rows of a scaled context; itself where there is none. With `remembers` a self-conditioned
-    one sees what it said before.
-    """
-    if isinstance(denoiser, GuidedDenoiser):
-        strong = told(denoiser.strong, context, rows, remembers=remembers)
-        return GuidedDenoiser(strong, denoiser.weak, denoiser.guidance)
-    if not isinstance(denoiser, (DataDenoiser, NoiseDenoiser)):
-        return denoiser
-    part = None if context is None else context[list(rows)].to(denoiser.device, denoiser.dtype)
-    if remembers and isinstance(denoiser, DataDenoiser) and denoiser.self_conditioned:
-        return RememberingDenoiser(denoiser, part)
-    return denoiser if part is None else ToldDenoiser(denoiser, part)

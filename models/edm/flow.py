@@ -23,10 +23,10 @@ from models.core.likelihood import Likelihood
 from models.core.random import generator, stacked_normal
 from models.edm.bound import STATE, log_prob_of_features
 from models.edm.buckets import size_buckets
-from models.edm.context import told
 from models.edm.denoiser import Denoiser
 from models.edm.process import prior_scale
 from models.edm.sizes import SizeDistribution
+from models.edm.told import told
 
 
 def centered_state(noise: Tensor) -> Tensor:

@@ -102,6 +102,17 @@ class EDM(nn.Module):
             "sizes": {str(n): int(count) for n, count in data.size_histogram().items()},
         }
 
+    def added_inputs(self) -> dict[str, int]:
+        """By name, the matrices whose last columns read the estimate before, and how many: a model without
+        self-conditioning is this one with zeros there.
+        """
+        if not isinstance(self.denoiser, DataDenoiser) or not self.denoiser.self_conditioned:
+            return {}
+        seen = self.denoiser.network.config.edge_inputs
+        edges = {name: seen for name, _ in self.named_parameters() if name.endswith(".edge.weight")}
+        mine = {name: count for name, count in edges.items() if name.startswith("denoiser.")}
+        return {"denoiser.network.embedding.weight": self.features.channels, **mine}
+
     @property
     def elements(self) -> tuple[int, ...]:
         """Atomic numbers that the model knows."""

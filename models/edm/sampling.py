@@ -14,10 +14,10 @@ from torch import Tensor
 from models.core.errors import ConfigError
 from models.core.precision import network_autocast
 from models.edm.buckets import split_lanes
-from models.edm.context import told
 from models.edm.denoiser import Denoiser
 from models.edm.lanes import Lanes
 from models.edm.samplers import make_sampler
+from models.edm.told import told
 
 FARTHEST_ANGSTROM = 1000.0
 

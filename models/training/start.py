@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,17 +14,17 @@ from models.weights import load_model
 from models.weights.files import find_card
 
 
-def widened(value: Tensor, wanted: Tensor) -> Tensor:
-    """A matrix with columns of zeros behind its own, as many as are wanted; anything else as it is."""
-    if value.dim() == 2 and wanted.dim() == 2 and value.shape[1] < wanted.shape[1]:
-        return F.pad(value, (0, wanted.shape[1] - value.shape[1]))
+def widened(value: Tensor, wanted: Tensor, added: int) -> Tensor:
+    """A matrix with `added` columns of zeros behind its own where just so many are wanted; all else as it is."""
+    if added and value.dim() == 2 and value.shape[1] + added == wanted.shape[1]:
+        return F.pad(value, (0, added))
     return value
 
 
 def begin_from(model: nn.Module, name_or_card: str) -> dict[str, Any]:
     """Fill `model` with the weights of a shipped model (its id) or of any card (.json); returns what the card says of
-    its training. Weights that `model` has no place for, an EDM's guide, are left behind; inputs that the start did
-    not have, the last columns of a matrix, begin at zero, so that the model begins as what it was.
+    its training. Weights that `model` has no place for, an EDM's guide, are left behind; inputs that `model` names as
+    added (`added_inputs`) and the start did not have begin at zero, so that the model begins as what it was.
 
     Raises CheckpointError when the model is unknown or its weights are not its card's, ConfigError when it lacks
     weights of the same names and shapes.
@@ -31,8 +32,9 @@ def begin_from(model: nn.Module, name_or_card: str) -> dict[str, Any]:
     path = find_card(name_or_card)
     card = json.loads(path.read_text(encoding="utf-8"))
     wanted = model.state_dict()
+    added: Mapping[str, int] = getattr(model, "added_inputs", dict)()
     found = {
-        name: widened(value, wanted[name])
+        name: widened(value, wanted[name], added.get(name, 0))
         for name, value in load_model(card, path.with_suffix(".safetensors")).state_dict().items()
         if name in wanted
     }

@@ -9,10 +9,10 @@ import torch
 
 from models.core.errors import ConfigError
 from models.core.random import molecule_seed
-from models.edm.context import RememberingDenoiser, told
 from models.edm.guidance import GuidedDenoiser
 from models.edm.loss import LossOptions, denoising_loss
 from models.edm.model import EDM
+from models.edm.told import RememberingDenoiser, told
 from models.training.start import begin_from
 from models.weights import save_model
 
@@ -80,6 +80,22 @@ def test_a_model_started_from_one_without_begins_as_what_that_was(tmp_path):
     first = wider.denoiser(x, h, level)
     torch.testing.assert_close(first.x, plain.denoiser(x, h, level).x)
     torch.testing.assert_close(wider.denoiser(x, h, level, previous=first).x, first.x)
+
+
+def test_only_the_inputs_of_self_conditioning_are_added_and_no_others(tmp_path):
+    plain = model_of().float()
+    card = {
+        "id": "plain",
+        "family": "edm",
+        "title": "plain",
+        "config": plain.config,
+        "capabilities": ["sample"],
+    }
+    path = save_model(plain, card, tmp_path)
+    for other in ({"elements": [1, 6, 7, 8]}, {"network": {"width": 24, "message_width": 8, "layers": 2}}):
+        for before in (False, True):
+            with pytest.raises(ConfigError, match="cannot start"):
+                begin_from(EDM({**CONFIG, **other, "self_conditioning": before}), str(path))
 
 
 def test_samples_depend_on_their_seed_alone_and_on_the_estimates_before():
