@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,8 @@ class PairInput(nn.Module):
 
 class Interaction(nn.Module):
     """One step of message passing on the features: messages, their gate, and the residual node update."""
+
+    hidden_matrices: ClassVar[bool] = True  # Muon takes them
 
     def __init__(self, config: EGNNConfig, edge_features: int) -> None:
         super().__init__()
@@ -146,6 +148,8 @@ class Carry(nn.Module):
 
 class Block(nn.Module):
     """Message passing, then one coordinate update; edge features and directions come from the block's input."""
+
+    hidden_matrices: ClassVar[bool] = True  # Muon takes them
 
     def __init__(self, config: EGNNConfig, edge_features: int) -> None:
         super().__init__()

@@ -3,7 +3,8 @@
 
 The published run (arXiv 2102.09844, section 5.1, and its code): Adam with learning rate 5e-4 and weight decay 1e-12,
 batches of 100, every fifth epoch judged on the validation split and the best one kept, 10,000 epochs in all. Without
-that choice the network learns the 3,000 training trajectories by heart.
+that choice the network learns the 3,000 training trajectories by heart. A run that was ended goes on from its last
+state when it is started again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import copy
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,15 +30,20 @@ from models.training.evaluations import finished
 from models.weights.files import find_card, load_model, save_model
 
 BATCH, RATE, DECAY, EVERY = 100, 5e-4, 1e-12, 5
+SAVED, SAID = 100, 500
+"""Epochs between saved states, and between the validation errors that the card holds."""
 
 
 @dataclass
-class Best:
-    """The best moment of a run: mean squared error on the validation split, epoch, and weights."""
+class Run:
+    """Where a run stands: epochs made, its best moment by validation, and the errors on the way."""
 
-    error: float
-    epoch: int
-    weights: dict[str, Tensor]
+    epochs: int = 0
+    seconds: float = 0.0
+    best_error: float = float("inf")
+    best_epoch: int = 0
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    errors: dict[int, float] = field(default_factory=dict)
 
 
 def tensors(data: ParticleData) -> list[Tensor]:
@@ -56,16 +62,25 @@ def error(plain: PlainGNN, data: list[Tensor], pairs: DensePairs) -> float:
 
 def train(
     plain: PlainGNN, data: ParticleData, valid: ParticleData, *, epochs: int, time_limit: float = float("inf"),
-    compiled: bool = False,
-) -> tuple[Best, int]:  # fmt: skip
-    """Train in place for `epochs` or `time_limit` seconds of processor time; the best moment, and the epochs made."""
+    compiled: bool = False, state: Path | None = None,
+) -> Run:  # fmt: skip
+    """Train in place for `epochs` or `time_limit` seconds of processor time, and end with the best weights.
+
+    With `state` the run is saved there now and then, and goes on from there if the file exists.
+    """
     known, held_out = tensors(data), tensors(valid)
     pairs = DensePairs(known[0].shape[1])
     call = torch.compile(plain) if compiled else plain
-    optimizer = torch.optim.Adam(plain.parameters(), lr=RATE, weight_decay=DECAY)
-    best, begun, epoch = Best(float("inf"), 0, {}), time.process_time(), 0
-    while epoch < epochs and (epoch == 0 or time.process_time() - begun < time_limit):
-        order = torch.randperm(len(data), generator=generator(0, f"epoch {epoch}"))
+    optimizer = torch.optim.Adam(plain.parameters(), lr=RATE, weight_decay=DECAY, fused=True)
+    run = Run()
+    if state is not None and state.exists():
+        saved = torch.load(state, weights_only=True)
+        run = Run(**saved["run"])
+        plain.load_state_dict(saved["weights"])
+        optimizer.load_state_dict(saved["optimizer"])
+    begun = time.process_time() - run.seconds
+    while run.epochs < epochs and (run.epochs == 0 or run.seconds < time_limit):
+        order = torch.randperm(len(data), generator=generator(0, f"epoch {run.epochs}"))
         for rows in torch.split(order, BATCH):
             if len(rows) < BATCH:
                 break  # as published
@@ -73,14 +88,27 @@ def train(
             optimizer.zero_grad()
             (call(x, v, q, pairs) - target).square().mean().backward()
             optimizer.step()
-        if epoch % EVERY == 0:
-            found = error(plain, held_out, pairs)
-            if found < best.error:
-                best = Best(found, epoch, copy.deepcopy(plain.state_dict()))
-                typer.echo(f"epoch {epoch}: {found:.5f} on the validation split")
-        epoch += 1
-    plain.load_state_dict(best.weights)
-    return best, epoch
+        if run.epochs % EVERY == 0:
+            judge(run, plain, error(plain, held_out, pairs))
+        run.epochs += 1
+        run.seconds = time.process_time() - begun
+        if state is not None and (run.epochs % SAVED == 0 or run.epochs == epochs):
+            saved = {"run": asdict(run), "weights": plain.state_dict(), "optimizer": optimizer.state_dict()}
+            torch.save(saved, state.with_suffix(".new"))
+            state.with_suffix(".new").replace(state)
+    plain.load_state_dict(run.best_weights)
+    return run
+
+
+def judge(run: Run, plain: PlainGNN, found: float) -> None:
+    """Note the validation error of this epoch, and the weights if it is the best."""
+    if run.epochs % SAID == 0:
+        run.errors[run.epochs] = round(found, 6)
+        typer.echo(f"epoch {run.epochs}: {found:.5f} on the validation split")
+    if found < run.best_error:
+        run.best_error, run.best_epoch = found, run.epochs
+        run.best_weights = copy.deepcopy(plain.state_dict())
+        typer.echo(f"epoch {run.epochs}: {found:.5f} on the validation split, the best so far")
 
 
 def main(
@@ -89,7 +117,7 @@ def main(
         "runs"
     ),
     epochs: Annotated[int, typer.Option(help="Passes over the training split.", min=1)] = 10_000,
-    time_limit: Annotated[float, typer.Option(help="Minutes of processor time.")] = 25.0,
+    time_limit: Annotated[float, typer.Option(help="Minutes of processor time.")] = 150.0,
     seed: Annotated[int, typer.Option(help="Seed of the initial weights.")] = 0,
 ) -> None:
     """Train the plain network anew beside the EGNN, which is left as it is, and write both with a card.
@@ -106,25 +134,28 @@ def main(
     data = card["training"]["data"]
     torch.manual_seed(seed)
     plain = PlainGNN(both.plain.config)
-    begun = time.process_time()
-    best, made = train(
+    out.mkdir(parents=True, exist_ok=True)
+    run = train(
         plain,
         load(data, "train"),
         load(data, "valid"),
         epochs=epochs,
         time_limit=60 * time_limit,
         compiled=True,
+        state=out / "plain.pt",
     )
     both.plain.load_state_dict(plain.state_dict())
     said = {
         "optimizer": {"kind": "adam", "learning_rate": RATE, "weight_decay": DECAY}, "batch": BATCH, "seed": seed,
-        "epochs": made, "best_epoch": best.epoch, "validation_error": round(best.error, 6),
-        "seconds": round(time.process_time() - begun),
+        "epochs": run.epochs, "best_epoch": run.best_epoch, "validation_error": round(run.best_error, 6),
+        "validation_errors": {str(epoch): found for epoch, found in run.errors.items()},
+        "seconds": round(run.seconds),
     }  # fmt: skip
     complete = {**card, "training": {**card["training"], "plain": said}, "metrics": []}
     written = save_model(both, complete | finished(card["family"], both, data), out)
     typer.echo(
-        f"{made} epochs, the best is {best.epoch}: {best.error:.5f}; weights and card are in {written.parent}"
+        f"{run.epochs} epochs, the best is {run.best_epoch}: {run.best_error:.5f}; "
+        f"weights and card are in {written.parent}"
     )
 
 

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer as TorchOptimizer
 
 from models.core.errors import ConfigError
-from models.egnn.layers import Block
 from models.training.muon import Muon
 from models.training.recipe import Optimizer
 
@@ -16,7 +15,7 @@ def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
     """Weight matrices inside the blocks; those with a single row or column gain nothing from Muon."""
     chosen: dict[int, nn.Parameter] = {}
     for block in model.modules():
-        if isinstance(block, Block) or getattr(block, "hidden_matrices", False):
+        if getattr(block, "hidden_matrices", False):
             for parameter in block.parameters():
                 if parameter.dim() == 2 and min(parameter.shape) > 1:
                     chosen[id(parameter)] = parameter

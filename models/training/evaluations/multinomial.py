@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,14 +22,14 @@ from models.training.evaluations import Metric, Options, Watch
 from models.training.evaluations.figures import mean_metric, share, significant
 from models.training.evaluations.strings import likelihood_metric, ngram_metrics, sample_metrics
 
-STEPS = (50, 25, 10)
+STEPS = (100, 50, 25, 10)
 NOISES = (0.1, 0.2, 0.3, 0.5, 0.7)
 KINDS = ("substitute", "delete", "insert", "swap", "bracket")
 
 
 def glimpse(model: MultinomialDiffusion) -> dict[str, float]:
     """Validity of 64 samples at 50 steps, for a look while training."""
-    texts = sampled(model, 64, 50, 0)
+    texts = sampled(model, range(64), 50, 0)
     return {"valid": sum(canonical_smiles(text) is not None for text in texts) / len(texts)}
 
 
@@ -79,9 +79,9 @@ def likelihoods(
     return [ours | {"baseline": grams[-1]["value"]}, *grams]
 
 
-def sampled(model: MultinomialDiffusion, count: int, steps: int, seed: int) -> list[str]:
-    """Strings as a service draws them."""
-    seeds = [molecule_seed(seed, k) for k in range(count)]
+def sampled(model: MultinomialDiffusion, numbers: Iterable[int], steps: int, seed: int) -> list[str]:
+    """The strings of these numbers, as a service draws them."""
+    seeds = [molecule_seed(seed, k) for k in numbers]
     starts = [Start.empty(s, n) for s, n in zip(seeds, model.lengths.draw(seeds), strict=True)]
     return [model.vocabulary.decode(ids) for ids in walk(model, starts, steps) if ids is not None]
 
@@ -89,15 +89,18 @@ def sampled(model: MultinomialDiffusion, count: int, steps: int, seed: int) -> l
 def samples(
     model: MultinomialDiffusion, data: str, options: Options, steps: int, watch: Watch
 ) -> list[Metric]:
-    """MOSES' metrics at `steps`; valid with fewer steps, from a quarter of the samples."""
-    texts = sampled(model, options.samples, steps, options.seed)
-    watch("samples", 1, 1 + len(STEPS))
+    """MOSES' metrics at `steps`; valid with other numbers of steps, from a quarter of the samples, at most 1,000."""
+    others = [other for other in STEPS if other != steps]
+    texts: list[str] = []
+    for start in range(0, options.samples, 500):
+        texts += sampled(model, range(start, min(start + 500, options.samples)), steps, options.seed)
+        watch(f"samples, {steps} steps", len(texts), options.samples)
     out = sample_metrics(texts, data, said={"steps": steps})
-    for done, fewer in enumerate(STEPS, 2):
-        texts = sampled(model, max(options.samples // 4, 2), fewer, options.seed + 1)
+    for done, other in enumerate(others, 1):
+        texts = sampled(model, range(min(max(options.samples // 4, 2), 1000)), other, options.seed + 1)
         marks = np.array([canonical_smiles(text) is not None for text in texts])
-        out.append(share(f"valid_{fewer}_steps", marks) | {"steps": fewer})
-        watch("samples", done, 1 + len(STEPS))
+        out.append(share(f"valid_{other}_steps", marks) | {"steps": other})
+        watch("samples, other steps", done, len(others))
     return out
 
 
