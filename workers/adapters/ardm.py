@@ -5,10 +5,9 @@ from __future__ import annotations
 import base64
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, cast
 
-from chemistry.guard import Guard
 from chemistry.reasons import Failure
 from models.ardm.codec import Codec
 from models.ardm.likelihood import StringScore, score
@@ -20,9 +19,10 @@ from models.core.library_file import Library, LibraryError
 from models.core.random import molecule_seed
 from models.strings.lengths import by_length
 from models.strings.tokens import TokenError
-from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
+from workers.adapters.base import Cancelled, Item, Outcome, Progress, StepProgress, Work
+from workers.adapters.family import FamilyAdapter
 from workers.adapters.loading import load_weights
-from workers.adapters.molecules import failure_data, lost_row, reasons_data
+from workers.adapters.molecules import failure_data, reasons_data
 from workers.adapters.strings import (
     Written,
     infilled_data,
@@ -42,16 +42,12 @@ from workers.schemas.ardm import (
     SampleRequest,
     ScoreRequest,
 )
-from workers.schemas.base import JobRequest
 
 BATCH = 128
 """Strings of one length in a network call."""
 
-Progress = Callable[[StepProgress], None]
-Cancelled = Callable[[], bool]
 
-
-class Adapter:
+class Adapter(FamilyAdapter):
     """One model on one device; compression is always on the CPU."""
 
     def setup(self, card: Card | None, device: str) -> None:
@@ -59,11 +55,6 @@ class Adapter:
         _, model = load_weights(card, device)
         self.model = cast("ARDM", model)
         self._codecs: dict[tuple[str, int], Codec] = {}
-        self._guard = Guard(timeout_seconds=45.0)
-
-    def decode(self, capability: str, request: JobRequest, items: Sequence[Item]) -> Work:
-        """Nothing foreign is parsed outside the children, which `run` asks."""
-        return Work(capability, request, tuple(items))
 
     def run(self, work: Work, progress: Progress, cancelled: Cancelled) -> Iterator[Outcome]:
         """By capability."""
@@ -78,17 +69,6 @@ class Adapter:
             found = self._decompress(work, cast("DecompressRequest", request), cancelled)
         for item, value in found:
             yield Outcome(item, request, work.capability, value)
-
-    def encode(self, outcome: Outcome) -> Row:
-        """Rows are made where they are computed."""
-        value = outcome.value
-        return Row(outcome.item.index, failure_data(value) if isinstance(value, Failure) else value)
-
-    def lost(self, item: Item, code: str, message: str) -> Row:
-        return lost_row(item, code, message)
-
-    def close(self) -> None:
-        self._guard.close()
 
     # --- sample and infill ----------------------------------------------------------------------------------
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, cast
 
-from chemistry.guard import Guard
 from chemistry.reasons import Failure
 from models.argmax_flow.bound import score
 from models.argmax_flow.model import ArgmaxFlow
@@ -14,9 +13,10 @@ from models.argmax_flow.sampling import path, sample
 from models.core.errors import ConfigError
 from models.core.random import molecule_seed
 from models.strings.tokens import TokenError
-from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
+from workers.adapters.base import Cancelled, Item, Outcome, Progress, StepProgress, Work
+from workers.adapters.family import FamilyAdapter
 from workers.adapters.loading import load_weights
-from workers.adapters.molecules import failure_data, lost_row
+from workers.adapters.molecules import failure_data
 from workers.adapters.string_edits import alike_all
 from workers.adapters.strings import (
     Written,
@@ -32,19 +32,18 @@ from workers.problems import Validation
 from workers.schemas.argmax_flow import InterpolateRequest, SampleRequest, ScoreRequest
 from workers.schemas.base import JobRequest
 
-Progress = Callable[[StepProgress], None]
-Cancelled = Callable[[], bool]
 NAT = math.log(2)
 
 
-class Adapter:
+class Adapter(FamilyAdapter):
     """One flow on one device."""
+
+    patience: ClassVar[float] = 20.0
 
     def setup(self, card: Card | None, device: str) -> None:
         """Load the weights; start the child that reads and judges SMILES."""
         _, model = load_weights(card, device)
         self.model = cast("ArgmaxFlow", model)
-        self._guard = Guard(timeout_seconds=20.0)
 
     def decode(self, capability: str, request: JobRequest, items: Sequence[Item]) -> Work:
         """The ends of a path as tokens; molecules to score are read later. Raises Validation."""
@@ -65,17 +64,6 @@ class Adapter:
                 yield Outcome(item, request, work.capability, value)
         except ConfigError as error:
             raise Validation(str(error)) from error
-
-    def encode(self, outcome: Outcome) -> Row:
-        """Rows are made where they are computed."""
-        value = outcome.value
-        return Row(outcome.item.index, failure_data(value) if isinstance(value, Failure) else value)
-
-    def lost(self, item: Item, code: str, message: str) -> Row:
-        return lost_row(item, code, message)
-
-    def close(self) -> None:
-        self._guard.close()
 
     # --- sample ------------------------------------------------------------------------------------------
 

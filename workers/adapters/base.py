@@ -31,6 +31,13 @@ class StepProgress:
     steps_total: int
 
 
+Progress = Callable[[StepProgress], None]
+"""Told after every network call."""
+
+Cancelled = Callable[[], bool]
+"""Whether the work is to end early."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One line of the result table with its texts.
@@ -75,9 +82,7 @@ class Adapter(Protocol):
     def decode(self, capability: str, request: JobRequest, items: Sequence[Item]) -> Work:
         """From records and parameters to tensors. A bad record becomes a failed outcome, not an error."""
 
-    def run(
-        self, work: Work, progress: Callable[[StepProgress], None], cancelled: Callable[[], bool]
-    ) -> Iterable[Outcome]:
+    def run(self, work: Work, progress: Progress, cancelled: Cancelled) -> Iterable[Outcome]:
         """Compute. Asks `cancelled` before every network call and then ends early with what is finished.
 
         May raise MemoryError or torch's out-of-memory error: the engine tries again with fewer items.

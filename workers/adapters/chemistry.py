@@ -2,48 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, cast
 
 from chemistry.check import BondRule, Report, check
 from chemistry.formats import write_sdf, write_smiles, write_xyz
-from chemistry.guard import Guard
 from chemistry.reasons import Failure
 from chemistry.structure import Structure
-from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
+from workers.adapters.base import Cancelled, Outcome, Progress, Row, StepProgress, Work
+from workers.adapters.family import FamilyAdapter
 from workers.adapters.molecules import (
     Record,
     drawing,
     failure_data,
     guarded,
-    lost_row,
     read_record,
     reasons_data,
     report_data,
 )
 from workers.cards import Card
-from workers.schemas.base import JobRequest
 
 Parts = tuple[dict[str, Any], str, str, str]
 """A row's columns, its SDF record, its XYZ frame and its drawing."""
 
 
-class Adapter:
+class Adapter(FamilyAdapter):
     """The family without a model."""
 
     def setup(self, card: Card | None, device: str) -> None:  # noqa: ARG002
         """Start the child, so that the first request finds it ready."""
-        self._guard = Guard(timeout_seconds=45.0)
         self._guard.call(process, [("C", "smiles", 0)], keep_bonds=False, bond_rule="distance")
 
-    def decode(self, capability: str, request: JobRequest, items: Sequence[Item]) -> Work:
-        """Nothing is parsed outside the children."""
-        return Work(capability, request, tuple(items))
-
-    def run(
-        self, work: Work, progress: Callable[[StepProgress], None], cancelled: Callable[[], bool]
-    ) -> Iterator[Outcome]:
+    def run(self, work: Work, progress: Progress, cancelled: Cancelled) -> Iterator[Outcome]:
         """A row per record."""
         function = partial(process, keep_bonds=work.capability == "convert", bond_rule=work.request.bond_rule)  # type: ignore[attr-defined]
         for item, parts in guarded(self._guard, function, work.items, cancelled):
@@ -56,12 +47,6 @@ class Adapter:
             return Row(outcome.item.index, failure_data(outcome.value))
         data, sdf, xyz, svg = cast("Parts", outcome.value)
         return Row(outcome.item.index, data, sdf=sdf, xyz=xyz, svg=svg)
-
-    def lost(self, item: Item, code: str, message: str) -> Row:
-        return lost_row(item, code, message)
-
-    def close(self) -> None:
-        self._guard.close()
 
 
 def process(records: Sequence[Record], *, keep_bonds: bool, bond_rule: BondRule) -> list[Parts]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,18 +13,17 @@ import torch
 from numpy.typing import NDArray
 
 from chemistry.charges import MolecularGraph, charged_graph
-from chemistry.guard import Guard
 from chemistry.reasons import Failure
 from models.convexp.conditionals import Conditionals
 from models.convexp.graphs import NUMBERS, atom_features, bond_features
 from models.convexp.model import NodeDensity
 from models.core.random import generator, molecule_seed
-from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
+from workers.adapters.base import Cancelled, Item, Outcome, Progress, Row, StepProgress, Work
+from workers.adapters.family import FamilyAdapter
 from workers.adapters.loading import load_weights
 from workers.adapters.molecule_rows import Given, answered_row, read_for_scoring, unlike_training
-from workers.adapters.molecules import Record, guarded, lost_row
+from workers.adapters.molecules import Record, guarded
 from workers.cards import Card
-from workers.schemas.base import JobRequest
 from workers.schemas.convexp import CompleteRequest, ScoreRequest
 
 MOST_ATOMS = 200
@@ -51,7 +50,7 @@ def read_graphs(records: Sequence[Record]) -> list[Charged | Failure]:
     return out
 
 
-class Adapter:
+class Adapter(FamilyAdapter):
     """One density on graphs, in float64 on the CPU: the molecules are small and the conditionals exact."""
 
     def setup(self, card: Card | None, device: str) -> None:  # noqa: ARG002
@@ -59,15 +58,8 @@ class Adapter:
         card, model = load_weights(card)
         self.model = cast("NodeDensity", model).double()
         self.sizes = card.size_range or (1, MOST_ATOMS)
-        self._guard = Guard(timeout_seconds=45.0)
 
-    def decode(self, capability: str, request: JobRequest, items: Sequence[Item]) -> Work:
-        """Molecules are read later, in children."""
-        return Work(capability, request, tuple(items))
-
-    def run(
-        self, work: Work, progress: Callable[[StepProgress], None], cancelled: Callable[[], bool]
-    ) -> Iterator[Outcome]:
+    def run(self, work: Work, progress: Progress, cancelled: Cancelled) -> Iterator[Outcome]:
         """One molecule after the other."""
         request = cast("ScoreRequest | CompleteRequest", work.request)
         for done, (item, found) in enumerate(guarded(self._guard, read_graphs, work.items, cancelled), 1):
@@ -88,12 +80,6 @@ class Adapter:
     def encode(self, outcome: Outcome) -> Row:
         """The row, or the reason why there is none."""
         return answered_row(outcome.item, outcome.value)
-
-    def lost(self, item: Item, code: str, message: str) -> Row:
-        return lost_row(item, code, message)
-
-    def close(self) -> None:
-        self._guard.close()
 
     def _refused(self, found: Charged) -> Failure | None:
         structure = found.given.structure

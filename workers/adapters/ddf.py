@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from chemistry.guard import Guard
 from chemistry.reasons import Failure
 from models.core.library_file import Block, LibraryError
 from models.core.random import generator, molecule_seed
 from models.ddf.codec import FingerprintCodec
 from models.ddf.model import FingerprintDDF
-from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
+from workers.adapters.base import Cancelled, Item, Outcome, Progress, Row, StepProgress, Work
+from workers.adapters.family import FamilyAdapter
 from workers.adapters.graph_records import Fingerprinted, read_fingerprints
 from workers.adapters.loading import load_weights
-from workers.adapters.molecules import failure_data, guarded, lost_row, reasons_data
+from workers.adapters.molecules import failure_data, guarded, reasons_data
 from workers.cards import Card
 from workers.problems import Validation
-from workers.schemas.base import JobRequest
 from workers.schemas.ddf import CompressRequest, DecompressRequest, SampleRequest, ScoreRequest
 
 Bits = NDArray[np.uint8]
@@ -34,8 +33,10 @@ def on_bits(kind: str, bits: Bits) -> list[int]:
     return (np.flatnonzero(bits) + int(kind == "maccs")).tolist()
 
 
-class Adapter:
+class Adapter(FamilyAdapter):
     """One model of fingerprints on one device."""
+
+    patience: ClassVar[float] = 20.0
 
     def setup(self, card: Card | None, device: str) -> None:
         """Load the weights; everything is computed in float64 on the CPU, where it takes microseconds."""
@@ -43,15 +44,8 @@ class Adapter:
         _, model = load_weights(card)
         self.model = cast("FingerprintDDF", model.double())
         self._codecs: dict[str, FingerprintCodec] = {}
-        self._guard = Guard(timeout_seconds=20.0)
 
-    def decode(self, capability: str, request: JobRequest, items: Sequence[Item]) -> Work:
-        """Molecules are read later, in children."""
-        return Work(capability, request, tuple(items))
-
-    def run(
-        self, work: Work, progress: Callable[[StepProgress], None], cancelled: Callable[[], bool]
-    ) -> Iterator[Outcome]:
+    def run(self, work: Work, progress: Progress, cancelled: Cancelled) -> Iterator[Outcome]:
         """Draw, or read and score."""
         request = work.request
         if isinstance(request, SampleRequest):
@@ -84,12 +78,6 @@ class Adapter:
             return Row(index, self._sampled(outcome.request, value) | {"seed": outcome.item.seed})
         return Row(index, self._scored(cast("ScoreRequest", outcome.request), value))
 
-    def lost(self, item: Item, code: str, message: str) -> Row:
-        return lost_row(item, code, message)
-
-    def close(self) -> None:
-        self._guard.close()
-
     def _described(self, kind: str, bits: Bits, neighbours: int) -> dict[str, Any]:
         """What both capabilities say of a fingerprint."""
         log_prob = float(self.model.log_prob(kind, torch.from_numpy(bits)[None])[0])
@@ -108,7 +96,7 @@ class Adapter:
             self._codecs[kind] = FingerprintCodec(self.model.flow(kind))
         return self._codecs[kind]
 
-    def _compress(self, work: Work, cancelled: Callable[[], bool]) -> Iterator[tuple[Item, dict[str, Any]]]:
+    def _compress(self, work: Work, cancelled: Cancelled) -> Iterator[tuple[Item, dict[str, Any]]]:
         request = cast("CompressRequest", work.request)
         codec = self._codec(request.fingerprint)
         read = dict(guarded(self._guard, read_fingerprints, work.items, cancelled))
@@ -143,7 +131,7 @@ class Adapter:
             "bits_on": int(found.bits[kind].sum()), "reasons": [],
         }  # fmt: skip
 
-    def _decompress(self, work: Work, cancelled: Callable[[], bool]) -> Iterator[tuple[Item, dict[str, Any]]]:
+    def _decompress(self, work: Work, cancelled: Cancelled) -> Iterator[tuple[Item, dict[str, Any]]]:
         request = cast("DecompressRequest", work.request)
         library = request.opened
         codec, starts = self._codec(library.order), library.starts()

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from chemistry.descriptors import Described, describe
-from chemistry.guard import Guard
 from chemistry.reasons import Failure
-from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
+from workers.adapters.base import Cancelled, Item, Outcome, Progress, Row, StepProgress, Work
+from workers.adapters.family import FamilyAdapter
 from workers.adapters.loading import load_weights
-from workers.adapters.molecules import Record, failure_data, guarded, lost_row, read_record
+from workers.adapters.molecules import Record, failure_data, guarded, read_record
 from workers.adapters.percentiles import standing
 from workers.cards import Card
-from workers.schemas.base import InputRequest, JobRequest
-
-Progress = Callable[[StepProgress], None]
-Cancelled = Callable[[], bool]
+from workers.schemas.base import InputRequest
 
 
 def read_described(records: Sequence[Record]) -> list[Described | Failure]:
@@ -35,7 +32,7 @@ def _described(record: Record) -> Described | Failure:
     return describe(smiles, title.strip())
 
 
-class DescribedAdapter(ABC):
+class DescribedAdapter(FamilyAdapter):
     """One density of descriptors on one device; its family says how it scores and samples."""
 
     model: Any
@@ -45,7 +42,6 @@ class DescribedAdapter(ABC):
         card, self.model = load_weights(card, device)
         self.device = device
         self.reference: dict[str, Any] = (card.model_extra or {}).get("reference", {})
-        self._guard = Guard(timeout_seconds=45.0)
 
     @abstractmethod
     def score(self, found: Sequence[tuple[Item, Described]], request: Any) -> Iterator[dict[str, Any]]:
@@ -54,10 +50,6 @@ class DescribedAdapter(ABC):
     @abstractmethod
     def sample(self, item: Item, request: Any) -> dict[str, Any] | Failure:
         """The columns of one drawn row."""
-
-    def decode(self, capability: str, request: JobRequest, items: Sequence[Item]) -> Work:
-        """Molecules are read later, in children."""
-        return Work(capability, request, tuple(items))
 
     def run(self, work: Work, progress: Progress, cancelled: Cancelled) -> Iterator[Outcome]:
         """Score what can be described, or draw row by row."""
@@ -86,12 +78,6 @@ class DescribedAdapter(ABC):
         if isinstance(outcome.value, Failure):
             return Row(outcome.item.index, failure_data(outcome.value))
         return Row(outcome.item.index, outcome.value | {"seed": outcome.item.seed})
-
-    def lost(self, item: Item, code: str, message: str) -> Row:
-        return lost_row(item, code, message)
-
-    def close(self) -> None:
-        self._guard.close()
 
     def standing(self, value: float) -> dict[str, Any]:
         """Percentile among the training molecules, and whether the row is like them."""

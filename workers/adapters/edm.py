@@ -9,8 +9,8 @@ from typing import Any
 
 from models.core.likelihood import Likelihood
 from models.edm.model import EDM
-from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
-from workers.adapters.molecule_models import Cancelled, MoleculeAdapter, Progress
+from workers.adapters.base import Cancelled, Item, Outcome, Progress, Row, StepProgress, Work
+from workers.adapters.molecule_models import MoleculeAdapter
 from workers.adapters.molecule_rows import Frame
 from workers.schemas.edm import FLOW_STEPS, SampleRequest, context_of
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from models.core.random import molecule_seed
 from models.egnn_graphs.model import GraphAutoencoder
 from models.egnn_graphs.scoring import GraphScore, adjacency_of, connected, encode, sample, score
-from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
+from workers.adapters.base import Cancelled, Item, Outcome, Progress, Row, StepProgress, Work
+from workers.adapters.family import FamilyAdapter
 from workers.adapters.loading import load_weights
-from workers.adapters.molecules import lost_row
 from workers.cards import Card
 from workers.schemas.base import JobRequest
 from workers.schemas.egnn_graphs import EncodeRequest, SampleRequest, ScoreRequest
@@ -22,7 +22,7 @@ from workers.schemas.egnn_graphs import EncodeRequest, SampleRequest, ScoreReque
 Adjacency = NDArray[np.uint8]
 
 
-class Adapter:
+class Adapter(FamilyAdapter):
     """One graph autoencoder on one device."""
 
     def setup(self, card: Card | None, device: str) -> None:
@@ -38,9 +38,7 @@ class Adapter:
             return Work(capability, request, tuple(items), content)
         return Work(capability, request, tuple(items))
 
-    def run(
-        self, work: Work, progress: Callable[[StepProgress], None], cancelled: Callable[[], bool]
-    ) -> Iterator[Outcome]:
+    def run(self, work: Work, progress: Progress, cancelled: Cancelled) -> Iterator[Outcome]:
         """One graph after the other: they are small, and each has its own seed."""
         for done, item in enumerate(work.items, 1):
             if cancelled():
@@ -79,12 +77,6 @@ class Adapter:
             "density": 2 * len(edges) / (n * (n - 1)), "graph_connected": connected(graph),
             "in_domain": not reasons, "reasons": reasons,
         }  # fmt: skip
-
-    def lost(self, item: Item, code: str, message: str) -> Row:
-        return lost_row(item, code, message)
-
-    def close(self) -> None:
-        """Nothing was started."""
 
 
 def scored(graph: Adjacency, found: GraphScore, request: ScoreRequest) -> dict[str, Any]:

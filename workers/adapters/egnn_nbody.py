@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -11,9 +11,9 @@ import torch
 from models.egnn_nbody.model import ParticleEGNN
 from models.egnn_nbody.simulator import Particles, advance
 from models.egnn_properties.conformal import half_width
-from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
+from workers.adapters.base import Cancelled, Item, Outcome, Progress, Row, StepProgress, Work
+from workers.adapters.family import FamilyAdapter
 from workers.adapters.loading import load_weights
-from workers.adapters.molecules import lost_row
 from workers.cards import Card
 from workers.schemas.base import JobRequest
 from workers.schemas.egnn_nbody import PredictRequest
@@ -22,7 +22,7 @@ TOGETHER = 256
 """Systems of one size in one network call."""
 
 
-class Adapter:
+class Adapter(FamilyAdapter):
     """One particle model on one device."""
 
     def setup(self, card: Card | None, device: str) -> None:
@@ -44,9 +44,7 @@ class Adapter:
         ]
         return Work(capability, request, tuple(items), content)
 
-    def run(
-        self, work: Work, progress: Callable[[StepProgress], None], cancelled: Callable[[], bool]
-    ) -> Iterator[Outcome]:
+    def run(self, work: Work, progress: Progress, cancelled: Cancelled) -> Iterator[Outcome]:
         """Systems of one size at a time."""
         request = cast("PredictRequest", work.request)
         systems: list[Particles] = work.content
@@ -119,12 +117,6 @@ class Adapter:
             for code, (unlike, why) in found.items()
             if unlike
         ]
-
-    def lost(self, item: Item, code: str, message: str) -> Row:
-        return lost_row(item, code, message)
-
-    def close(self) -> None:
-        """Nothing was started."""
 
 
 def stacked(systems: Sequence[Particles]) -> Particles:

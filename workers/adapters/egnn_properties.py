@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from chemistry.formats import write_xyz
-from chemistry.guard import Guard
 from chemistry.reasons import Failure
 from models.egnn_properties.composition import TITLES, UNITS
 from models.egnn_properties.model import PropertyEGNN
 from models.egnn_properties.predict import Prediction, raw_predictions, with_intervals
-from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
+from workers.adapters.base import Cancelled, Item, Outcome, Progress, Row, StepProgress, Work
+from workers.adapters.family import FamilyAdapter
 from workers.adapters.loading import load_weights
 from workers.adapters.molecule_rows import Given, read_for_scoring
-from workers.adapters.molecules import failure_data, guarded, lost_row
+from workers.adapters.molecules import failure_data, guarded
 from workers.cards import Card
 from workers.problems import ModelUnavailable
-from workers.schemas.base import JobRequest
 from workers.schemas.egnn_properties import PredictRequest
 
 MOST_ATOMS = 200
@@ -35,7 +34,7 @@ OUTSIDE = {
 }
 
 
-class Adapter:
+class Adapter(FamilyAdapter):
     """One property model on one device."""
 
     def setup(self, card: Card | None, device: str) -> None:
@@ -47,15 +46,8 @@ class Adapter:
             raise ModelUnavailable(
                 f"model {card.id} has no calibration in its card; finish its training", model=card.id
             )
-        self._guard = Guard(timeout_seconds=45.0)
 
-    def decode(self, capability: str, request: JobRequest, items: Sequence[Item]) -> Work:
-        """Molecules are read later, in children."""
-        return Work(capability, request, tuple(items))
-
-    def run(
-        self, work: Work, progress: Callable[[StepProgress], None], cancelled: Callable[[], bool]
-    ) -> Iterator[Outcome]:
+    def run(self, work: Work, progress: Progress, cancelled: Cancelled) -> Iterator[Outcome]:
         """Read everything, then predict size by size."""
         request = cast("PredictRequest", work.request)
         ready: list[tuple[Item, Given]] = []
@@ -84,12 +76,6 @@ class Adapter:
         given, prediction = cast("tuple[Given, Prediction]", outcome.value)
         request = cast("PredictRequest", outcome.request)
         return predicted_row(outcome.item, request, given, prediction)
-
-    def lost(self, item: Item, code: str, message: str) -> Row:
-        return lost_row(item, code, message)
-
-    def close(self) -> None:
-        self._guard.close()
 
     def _refused(self, given: Given) -> Failure | None:
         """Why nothing can be predicted."""

@@ -8,8 +8,8 @@ from typing import Any
 from models.core.likelihood import Likelihood
 from models.core.ode import Solver
 from models.enf.model import ENF
-from workers.adapters.base import Item, Outcome, StepProgress, Work
-from workers.adapters.molecule_models import Cancelled, MoleculeAdapter, Progress
+from workers.adapters.base import Cancelled, Item, Outcome, Progress, StepProgress, Work
+from workers.adapters.molecule_models import MoleculeAdapter
 from workers.schemas.enf import SampleRequest
 
 

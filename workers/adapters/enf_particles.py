@@ -14,9 +14,9 @@ from models.core.likelihood import Likelihood
 from models.core.ode import Solver
 from models.core.random import molecule_seed
 from models.enf_particles.model import ParticleFlow
-from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
+from workers.adapters.base import Cancelled, Item, Outcome, Progress, Row, StepProgress, Work
+from workers.adapters.family import FamilyAdapter
 from workers.adapters.loading import load_weights
-from workers.adapters.molecules import lost_row
 from workers.cards import Card
 from workers.schemas.base import JobRequest
 from workers.schemas.enf_particles import SampleRequest, ScoreRequest
@@ -32,7 +32,7 @@ class Found(NamedTuple):
     integration_error: float | None
 
 
-class Adapter:
+class Adapter(FamilyAdapter):
     """One particle flow on one device."""
 
     def setup(self, card: Card | None, device: str) -> None:
@@ -47,9 +47,7 @@ class Adapter:
             return Work(capability, request, tuple(items), torch.tensor(given, dtype=torch.float64))
         return Work(capability, request, tuple(items))
 
-    def run(
-        self, work: Work, progress: Callable[[StepProgress], None], cancelled: Callable[[], bool]
-    ) -> Iterator[Outcome]:
+    def run(self, work: Work, progress: Progress, cancelled: Cancelled) -> Iterator[Outcome]:
         """All configurations of the shard at once."""
         calls, expected = 0, work.request.evaluations_per_item()
 
@@ -112,9 +110,3 @@ class Adapter:
                     "log_weight": -found.energy - found.log_likelihood,
                 }
         return Row(outcome.item.index, data)
-
-    def lost(self, item: Item, code: str, message: str) -> Row:
-        return lost_row(item, code, message)
-
-    def close(self) -> None:
-        """Nothing was started."""

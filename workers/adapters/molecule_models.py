@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from chemistry.guard import Guard
 from chemistry.reasons import Failure
 from models.core.errors import ConfigError, DivergedError
 from models.core.likelihood import Likelihood
 from models.core.random import molecule_seed
-from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
+from workers.adapters.base import Cancelled, Item, Outcome, Progress, Row, StepProgress, Work
+from workers.adapters.family import FamilyAdapter
 from workers.adapters.loading import load_weights
 from workers.adapters.molecule_rows import Given, read_for_scoring, sampled_row, scored_row
-from workers.adapters.molecules import failure_data, guarded, lost_row
+from workers.adapters.molecules import failure_data, guarded
 from workers.cards import Card
 from workers.problems import Numerical, Validation
 from workers.schemas.base import InputRequest, JobRequest
@@ -23,11 +23,8 @@ from workers.schemas.generation import GenerateRequest, SizeRange
 MOST_ATOMS = 200
 """Molecules to score may not be larger: the network's work grows with the square."""
 
-Progress = Callable[[StepProgress], None]
-Cancelled = Callable[[], bool]
 
-
-class MoleculeAdapter(ABC):
+class MoleculeAdapter(FamilyAdapter):
     """One model of molecules on one device; its family says how it samples and how it scores."""
 
     model: Any
@@ -35,7 +32,6 @@ class MoleculeAdapter(ABC):
     def setup(self, card: Card | None, device: str) -> None:
         """Load the weights and run the network once."""
         _, self.model = load_weights(card, device)
-        self._guard = Guard(timeout_seconds=45.0)
         self.warm_up()
 
     @abstractmethod
@@ -86,12 +82,6 @@ class MoleculeAdapter(ABC):
         if isinstance(outcome.request, GenerateRequest):
             return sampled_row(outcome.item, outcome.request, *outcome.value)
         return scored_row(outcome.item, *outcome.value)
-
-    def lost(self, item: Item, code: str, message: str) -> Row:
-        return lost_row(item, code, message)
-
-    def close(self) -> None:
-        self._guard.close()
 
     def sizes_of(self, request: GenerateRequest, items: Sequence[Item]) -> list[int]:
         """How many atoms each molecule gets; depends on its own seed and index only."""

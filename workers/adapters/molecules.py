@@ -15,7 +15,7 @@ from chemistry.formats import ReadLimits, read_structures
 from chemistry.guard import Guard
 from chemistry.reasons import Failure, Reason
 from chemistry.structure import Structure
-from workers.adapters.base import Item, Row
+from workers.adapters.base import Cancelled, Item, Row
 
 _T = TypeVar("_T")
 Record = tuple[str, str, int]
@@ -61,7 +61,7 @@ def guarded(
     guard: Guard,
     function: Callable[[Sequence[Record]], list[_T]],
     items: Sequence[Item],
-    cancelled: Callable[[], bool],
+    cancelled: Cancelled,
 ) -> Iterator[tuple[Item, _T | Failure]]:
     """`function` of every record in killable children; one that kills its child spoils only itself."""
     for start in range(0, len(items), GROUP):

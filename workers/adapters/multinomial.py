@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
-from chemistry.guard import Guard
 from chemistry.reasons import Failure
 from chemistry.smiles import SmilesReport
 from models.core.errors import ConfigError
@@ -17,9 +16,10 @@ from models.multinomial.model import MultinomialDiffusion
 from models.multinomial.repair import Effort, Repair, repair
 from models.multinomial.sampling import Start, walk
 from models.strings.tokens import TokenError
-from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
+from workers.adapters.base import Cancelled, Item, Outcome, Progress, Row, StepProgress, Work
+from workers.adapters.family import FamilyAdapter
 from workers.adapters.loading import load_weights
-from workers.adapters.molecules import failure_data, lost_row
+from workers.adapters.molecules import failure_data
 from workers.adapters.string_edits import Variant, alike_all, readable
 from workers.adapters.strings import (
     Written,
@@ -42,9 +42,6 @@ from workers.schemas.multinomial import (
     VaryRequest,
 )
 
-Progress = Callable[[StepProgress], None]
-Cancelled = Callable[[], bool]
-
 
 @dataclass(frozen=True)
 class Read:
@@ -54,14 +51,15 @@ class Read:
     tokens: tuple[int, ...]
 
 
-class Adapter:
+class Adapter(FamilyAdapter):
     """One diffusion on one device."""
+
+    patience: ClassVar[float] = 20.0
 
     def setup(self, card: Card | None, device: str) -> None:
         """Load the weights."""
         _, model = load_weights(card, device)
         self.model = cast("MultinomialDiffusion", model)
-        self._guard = Guard(timeout_seconds=20.0)
 
     def decode(self, capability: str, request: JobRequest, items: Sequence[Item]) -> Work:
         """Where every string of a sample or a template starts; given molecules are read later, in children."""
@@ -92,12 +90,6 @@ class Adapter:
                 data |= infilled_data(request, outcome.item, self.model.vocabulary, opened, ids)
             return Row(index, data | {"n_tokens": len(ids), "seed": outcome.item.seed})
         return Row(index, value | {"seed": outcome.item.seed})
-
-    def lost(self, item: Item, code: str, message: str) -> Row:
-        return lost_row(item, code, message)
-
-    def close(self) -> None:
-        self._guard.close()
 
     # --- sample and infill -------------------------------------------------------------------------------
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, cast
 
 from pydantic import ValidationError
 
 from chemistry.formats import write_xyz
-from chemistry.guard import Guard
 from chemistry.reasons import Failure
 from chemistry.strain import strain
 from chemistry.structure import Structure
-from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
+from workers.adapters.base import Cancelled, Item, Outcome, Progress, Row, StepProgress, Work
+from workers.adapters.family import FamilyAdapter
 from workers.adapters.molecule_rows import Given, read_for_scoring
-from workers.adapters.molecules import failure_data, guarded, lost_row
+from workers.adapters.molecules import failure_data, guarded
 from workers.cards import Card, CardShelf
 from workers.engine import Engine, Shard
 from workers.problems import EquimolProblem
@@ -38,8 +38,10 @@ KINDS = {
 }
 
 
-class Adapter:
+class Adapter(FamilyAdapter):
     """The family that asks all others."""
+
+    patience: ClassVar[float] = 60.0
 
     def compose(self, engine: Engine) -> None:
         """The engine whose models are asked."""
@@ -48,7 +50,6 @@ class Adapter:
     def setup(self, card: Card | None, device: str) -> None:  # noqa: ARG002
         """Read the cards."""
         self.shelf = CardShelf(self.engine.settings.weights_folders)
-        self._guard = Guard(timeout_seconds=60.0)
 
     def decode(self, capability: str, request: JobRequest, items: Sequence[Item]) -> Work:
         """Which models are asked for what."""
@@ -73,9 +74,7 @@ class Adapter:
                 out.append((card, capability, question))
         return out
 
-    def run(
-        self, work: Work, progress: Callable[[StepProgress], None], cancelled: Callable[[], bool]
-    ) -> Iterator[Outcome]:
+    def run(self, work: Work, progress: Progress, cancelled: Cancelled) -> Iterator[Outcome]:
         """Group by group: read, then ask every model."""
         request = cast("ReportRequest", work.request)
         total, done = len(work.items) * len(work.content), 0
@@ -111,7 +110,7 @@ class Adapter:
         capability: str,
         question: JobRequest,
         items: tuple[Item, ...],
-        cancelled: Callable[[], bool],
+        cancelled: Cancelled,
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         """One model's figures of all items; a model that cannot be asked says so in every row."""
         shard = Shard(card.family, card, capability, question, items)
@@ -153,12 +152,6 @@ class Adapter:
             "seed": outcome.item.seed,
         }
         return Row(outcome.item.index, data, sdf=given.sdf, xyz=write_xyz(given.structure), svg=given.svg)
-
-    def lost(self, item: Item, code: str, message: str) -> Row:
-        return lost_row(item, code, message)
-
-    def close(self) -> None:
-        self._guard.close()
 
 
 def question_to(kind: type[InputRequest], request: ReportRequest) -> JobRequest:

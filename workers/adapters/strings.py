@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from models.core.random import molecule_seed
 from models.strings.lengths import Lengths
 from models.strings.templates import Opened
 from models.strings.tokens import TokenError, Vocabulary
-from workers.adapters.base import Item
+from workers.adapters.base import Cancelled, Item
 from workers.adapters.molecules import Record, guarded, read_record, reasons_data
 from workers.schemas.generation import CandidateFilters
 from workers.schemas.strings import StringInfillRequest, StringSampleRequest
@@ -37,7 +37,7 @@ class Written:
 
 
 def read_strings(
-    guard: Guard, items: Sequence[Item], cancelled: Callable[[], bool], *, canonical: bool
+    guard: Guard, items: Sequence[Item], cancelled: Cancelled, *, canonical: bool
 ) -> Iterator[tuple[Item, Written | Failure]]:
     """The SMILES of every item. SMILES given as they are, without `canonical`, need no chemistry at all."""
     raw = [item for item in items if item.format == "smiles" and not canonical]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -11,18 +11,17 @@ import torch
 
 from chemistry.bonds.lengths import BondLengths, measured_bonds
 from chemistry.elements import symbol_of
-from chemistry.guard import Guard
 from chemistry.reasons import Failure
 from models.core.random import generator, molecule_seed
 from models.survae.contract import Noise
 from models.survae_conformers.alone import leave_one_out
 from models.survae_conformers.model import BondLengthFlow
-from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
+from workers.adapters.base import Cancelled, Item, Outcome, Progress, Row, StepProgress, Work
+from workers.adapters.family import FamilyAdapter
 from workers.adapters.loading import load_weights
 from workers.adapters.molecule_rows import Given, answered_row, read_for_scoring, unlike_training
-from workers.adapters.molecules import Record, guarded, lost_row
+from workers.adapters.molecules import Record, guarded
 from workers.cards import Card
-from workers.schemas.base import JobRequest
 from workers.schemas.survae_conformers import SampleRequest, ScoreRequest
 
 MOST_BONDS = 120
@@ -49,7 +48,7 @@ def read_bonds(records: Sequence[Record]) -> list[Bonded | Failure]:
     return out
 
 
-class Adapter:
+class Adapter(FamilyAdapter):
     """One density of bond lengths, in float64 on the CPU: sets are small and the scores exact."""
 
     def setup(self, card: Card | None, device: str) -> None:  # noqa: ARG002
@@ -57,15 +56,8 @@ class Adapter:
         card, model = load_weights(card)
         self.model = cast("BondLengthFlow", model).double()
         self.sizes = card.size_range
-        self._guard = Guard(timeout_seconds=45.0)
 
-    def decode(self, capability: str, request: JobRequest, items: Sequence[Item]) -> Work:
-        """Molecules are read later, in children."""
-        return Work(capability, request, tuple(items))
-
-    def run(
-        self, work: Work, progress: Callable[[StepProgress], None], cancelled: Callable[[], bool]
-    ) -> Iterator[Outcome]:
+    def run(self, work: Work, progress: Progress, cancelled: Cancelled) -> Iterator[Outcome]:
         """One molecule after the other."""
         request = cast("ScoreRequest | SampleRequest", work.request)
         for done, (item, found) in enumerate(guarded(self._guard, read_bonds, work.items, cancelled), 1):
@@ -85,12 +77,6 @@ class Adapter:
     def encode(self, outcome: Outcome) -> Row:
         """The row, or the reason why there is none."""
         return answered_row(outcome.item, outcome.value)
-
-    def lost(self, item: Item, code: str, message: str) -> Row:
-        return lost_row(item, code, message)
-
-    def close(self) -> None:
-        self._guard.close()
 
     def kinds_of(self, found: Bonded) -> list[int] | Failure:
         """The numbers of the bonds' kinds, or why the model cannot tell."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -33,15 +33,14 @@ from models.core.random import molecule_seed
 from models.vde.exact import check_matrix, is_symmetric
 from models.vde.methods import Settings, advice, compare
 from models.vde.operators import Form
-from workers.adapters.base import Item, Outcome, Row, StepProgress, Work
+from workers.adapters.base import Cancelled, Item, Outcome, Progress, Row, StepProgress, Work
+from workers.adapters.family import FamilyAdapter
 from workers.adapters.molecule_rows import Given, read_for_scoring
-from workers.adapters.molecules import Record, failure_data, guarded, lost_row
+from workers.adapters.molecules import Record, failure_data, guarded
 from workers.cards import Card
 from workers.problems import BadMatrix, BadStructure, Validation
-from workers.schemas.base import JobRequest
 from workers.schemas.vde import LogdetRequest
 
-Cancelled = Callable[[], bool]
 SECONDS = {"mmff": 60.0, "xtb": 600.0}
 """For one group of molecules: minimization and Hessian."""
 
@@ -66,20 +65,14 @@ def read_hessians(records: Sequence[Record], *, energy: str) -> list[Found | Fai
     return out
 
 
-class Adapter:
+class Adapter(FamilyAdapter):
     """The estimators; the card has no weights."""
 
     def setup(self, card: Card | None, device: str) -> None:  # noqa: ARG002
         """Children start when a molecule comes."""
         self._guards = {name: Guard(timeout_seconds=seconds) for name, seconds in SECONDS.items()}
 
-    def decode(self, capability: str, request: JobRequest, items: Sequence[Item]) -> Work:
-        """Matrices are in the request; molecules are read later, in children."""
-        return Work(capability, request, tuple(items))
-
-    def run(
-        self, work: Work, progress: Callable[[StepProgress], None], cancelled: Cancelled
-    ) -> Iterator[Outcome]:
+    def run(self, work: Work, progress: Progress, cancelled: Cancelled) -> Iterator[Outcome]:
         """One item after the other."""
         request = cast("LogdetRequest", work.request)
         if request.molecules is not None and request.energy == "xtb" and not xtb_available():
@@ -115,9 +108,6 @@ class Adapter:
             xyz = write_xyz(given.hessian.structure)
             return Row(outcome.item.index, data, sdf=given.given.sdf, xyz=xyz, svg=given.given.svg)
         return Row(outcome.item.index, data)
-
-    def lost(self, item: Item, code: str, message: str) -> Row:
-        return lost_row(item, code, message)
 
     def close(self) -> None:
         for guard in self._guards.values():
