@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from models.ardm.hierarchy import Hierarchy
 from models.core.errors import ConfigError
+from models.core.placed import Placed
 from models.strings.lengths import Lengths
 from models.strings.tokens import Vocabulary
 from models.strings.transformer import Transformer, TransformerConfig
@@ -21,7 +22,7 @@ from models.strings.transformer import Transformer, TransformerConfig
 ORDERS = ("any", "left-to-right")
 
 
-class ARDM(nn.Module):
+class ARDM(Placed):
     """The network sees what every place shows, hidden or a set of tokens or a token, and predicts its token."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -55,11 +56,6 @@ class ARDM(nn.Module):
     def config_for(recipe: Mapping[str, Any], data: Any) -> dict[str, Any]:
         """The configuration of a new model: the recipe's network; tokens and lengths of the data."""
         return {**recipe, **data.summary()}
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.network.leave.weight.device
 
     def log_predictions(self, symbols: Tensor) -> Tensor:
         """log C(x_k | what all places show) `[b, n, K]` of the tokens that place k may still become, minus infinity

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.argmax_flow.autoregressive import Autoregressive
 from models.argmax_flow.codes import Codes
@@ -18,6 +18,7 @@ from models.argmax_flow.coupling import SPLITS, Coupling, PlaceLinear
 from models.argmax_flow.posterior import Posterior
 from models.argmax_flow.univariate import Univariate
 from models.core.errors import ConfigError
+from models.core.placed import Placed
 from models.strings.lengths import Lengths
 from models.strings.tokens import Vocabulary
 from models.survae.conditionals import StandardNormal
@@ -27,7 +28,7 @@ KNOWN = {"tokens", "longest", "lengths", "base", "posterior", "flow"}
 FLOWS = ("autoregressive", "coupling")
 
 
-class ArgmaxFlow(nn.Module):
+class ArgmaxFlow(Placed):
     """posterior: `kind` and, if wanted, a `network` of the string. flow: `kind`, `bins` and `bound` of the splines
     (no bins: affine), a `network`, and `hidden` (autoregressive) or `rounds` of four couplings.
     """
@@ -71,11 +72,6 @@ class ArgmaxFlow(nn.Module):
     def config_for(recipe: Mapping[str, Any], data: Any) -> dict[str, Any]:
         """The configuration of a new model: the recipe's base, posterior and flow; tokens and lengths of the data."""
         return {**recipe, **data.summary()}
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
 
     def once(self, tokens: Tensor, noise: Noise) -> Tensor:
         """One draw of the bound on log p(x | n), `[b]` in nats, for tokens `[b, n]`."""

@@ -9,10 +9,11 @@ import math
 from typing import NamedTuple, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.core.centered import remove_mean
 from models.core.errors import ConfigError
+from models.core.placed import Placed
 from models.edm.features import AtomFeatures
 from models.edm.learned import LearnedGamma
 from models.edm.process import Process, Tabulated, VarianceExploding
@@ -55,21 +56,13 @@ class Denoiser(Protocol):
         """Estimates for noisy positions `[b, n, 3]` (centered) and features `[b, n, c]` at levels `[b]`."""
 
 
-class NetworkDenoiser(nn.Module):
-    """A denoiser that wraps an EGNN: its parts and where they live."""
+class NetworkDenoiser(Placed):
+    """A denoiser that wraps an EGNN: its parts."""
 
     features: AtomFeatures
     process: Process
     network: EGNN
     conditions: int
-
-    @property
-    def device(self) -> torch.device:
-        return self.network.embedding.weight.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.network.embedding.weight.dtype
 
     def spread_context(self, context: Tensor | None, h: Tensor) -> list[Tensor]:
         """Scaled conditions `[b, k]` at every atom of `h` `[b, n, c]`; nothing where the model has none."""

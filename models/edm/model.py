@@ -7,10 +7,11 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.core.errors import ConfigError
 from models.core.likelihood import Likelihood
+from models.core.placed import Placed
 from models.edm.bound import bound
 from models.edm.bound_loss import bound_loss
 from models.edm.context import Condition, Context, scaled
@@ -27,7 +28,7 @@ from models.egnn.config import EGNNConfig
 TIME_PAIRS = 32
 
 
-class EDM(nn.Module):
+class EDM(Placed):
     """A diffusion over 3D molecules of any size that its size distribution knows."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -117,11 +118,6 @@ class EDM(nn.Module):
     def elements(self) -> tuple[int, ...]:
         """Atomic numbers that the model knows."""
         return self.features.elements
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
 
     def loss(
         self, batch: Any, *, options: Mapping[str, Any], generator: torch.Generator

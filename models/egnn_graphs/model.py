@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from models.core.centered import remove_mean
 from models.core.errors import ConfigError
+from models.core.placed import Placed
 from models.core.random import stacked_normal
 from models.egnn.config import EGNNConfig
 from models.egnn.layers import Interaction
@@ -53,7 +54,7 @@ class DistanceDecoder(nn.Module):
         return self.offset - self.log_slope.exp() * squared
 
 
-class GraphAutoencoder(nn.Module):
+class GraphAutoencoder(Placed):
     """Encodes an undirected graph without node features; relabeled nodes give relabeled positions.
 
     Nodes with the same surroundings would get the same position, so encoding starts from noise: the positions
@@ -80,16 +81,6 @@ class GraphAutoencoder(nn.Module):
     def config_for(recipe: Mapping[str, Any], data: Any) -> dict[str, Any]:
         """The configuration of a new model: the recipe's networks, the data's kinds, sizes and density."""
         return {**recipe, **data.summary()}
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.network.embedding.weight.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The precision that it computes in."""
-        return self.network.embedding.weight.dtype
 
     def encode(self, edges: Tensor, noise: Tensor, pairs: Pairs, *, method: str = "egnn") -> Tensor:
         """Edges `[b, pairs, 1]` (0 or 1, in the order of `pairs`) and noise `[b, n, dimensions]` to centered

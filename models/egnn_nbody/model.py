@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.core.errors import ConfigError
+from models.core.placed import Placed
 from models.egnn.config import EGNNConfig
 from models.egnn.layers import Interaction, silu
 from models.egnn.network import EGNN
@@ -38,7 +39,7 @@ class PlainGNN(nn.Module):
         return out
 
 
-class ParticleEGNN(nn.Module):
+class ParticleEGNN(Placed):
     """Predicts where charged particles are `horizon` steps later; turned, mirrored, moved or relabeled particles
     give positions turned, mirrored, moved or relabeled alike.
     """
@@ -61,16 +62,6 @@ class ParticleEGNN(nn.Module):
     def config_for(recipe: Mapping[str, Any], data: Any) -> dict[str, Any]:
         """The configuration of a new model: the recipe's networks and what the data say about the experiment."""
         return {**recipe, **data.experiment()}
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.network.embedding.weight.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The precision that it computes in."""
-        return self.network.embedding.weight.dtype
 
     def forward(
         self, x: Tensor, v: Tensor, charges: Tensor, pairs: Pairs | None = None, *, method: str = "egnn"

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.core.errors import ConfigError
+from models.core.placed import Placed
 from models.egnn.config import EGNNConfig
 from models.egnn.network import EGNN
 from models.egnn.pairs import Pairs
@@ -31,7 +32,7 @@ class Predicted(NamedTuple):
     molecules: Tensor  # [b, 2 * width]
 
 
-class PropertyEGNN(nn.Module):
+class PropertyEGNN(Placed):
     """Predicts properties from atomic numbers and positions, the same for a rotated, reflected, moved or
     relabeled molecule.
     """
@@ -89,16 +90,6 @@ class PropertyEGNN(nn.Module):
             "properties": list(PROPERTIES),
             "components": data.cheap_model(COMPONENTS),
         }  # fmt: skip
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.network.embedding.weight.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The precision that it computes in."""
-        return self.network.embedding.weight.dtype
 
     def types(self, numbers: Tensor) -> Tensor:
         """Element index of each atomic number; one that the model does not know has -1."""

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.core.centered import remove_mean
 from models.core.errors import ConfigError
 from models.core.likelihood import Likelihood
 from models.core.ode import Solver
+from models.core.placed import Placed
 from models.edm.features import AtomFeatures
 from models.edm.sampling import Sample
 from models.edm.sizes import SizeDistribution
@@ -37,7 +38,7 @@ settings of the network that dequantizes; jacobian: how the scale of positions i
 """
 
 
-class ENF(nn.Module):
+class ENF(Placed):
     """An exact-density flow over 3D molecules of any size that its size distribution knows.
 
     kind: "molecule", our field with Gaussian dequantization, or "published" with the argmax-variational one.
@@ -99,16 +100,6 @@ class ENF(nn.Module):
     def elements(self) -> tuple[int, ...]:
         """Atomic numbers that the model knows."""
         return self.features.elements
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.field.network.embedding.weight.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The precision that the field computes in."""
-        return self.field.network.embedding.weight.dtype
 
     @property
     def quadrature(self) -> Quadrature:

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.core.centered import centered_normal, centered_normal_log_prob, degrees_of_freedom, remove_mean
 from models.core.errors import ConfigError, ShapeError
 from models.core.likelihood import Likelihood
 from models.core.ode import Solver
+from models.core.placed import Placed
 from models.core.random import generator, stacked_normal
 from models.egnn.config import EGNNConfig
 from models.enf.field import PreconditionedField
@@ -40,7 +41,7 @@ class Drawn(NamedTuple):
     log_prob: Tensor | None
 
 
-class ParticleFlow(nn.Module):
+class ParticleFlow(Placed):
     """p(x) on the d(n-1)-dimensional centered subspace, invariant under rotation, reflection and relabeling.
 
     The base is a standard normal on that subspace; data are divided by `coordinate_scale`, their standard
@@ -79,16 +80,6 @@ class ParticleFlow(nn.Module):
     def dimensions(self) -> int:
         """Dimensions of space."""
         return self.system.dimensions
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.field.network.embedding.weight.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The precision that the field computes in."""
-        return self.field.network.embedding.weight.dtype
 
     def loss(
         self, batch: Any, *, options: Mapping[str, Any], generator: torch.Generator

@@ -68,7 +68,7 @@ def terms_at(model: MultinomialDiffusion, x_0: Tensor, times: Tensor, uniform: T
     for rows in torch.split(torch.arange(len(x_0)), ROWS):
         part, t = x_0[rows], times[rows]
         x_t = model.noised(part, t, uniform[rows])
-        with network_autocast(next(model.parameters()).device):
+        with network_autocast(model.device):
             log_x0 = model.predict(x_t, t)
         parts.append(model.term(part, x_t, t, log_x0))
     return torch.cat(parts)

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from models.core.errors import ConfigError
+from models.core.placed import Placed
 from models.multinomial.process import FORMS, Form, Process, divergence, log_one_hot
 from models.multinomial.times import TimeSampler
 from models.strings.lengths import Lengths
@@ -19,7 +20,7 @@ from models.strings.transformer import Transformer, TransformerConfig
 KNOWN = {"tokens", "longest", "lengths", "steps", "form", "network"}
 
 
-class MultinomialDiffusion(nn.Module):
+class MultinomialDiffusion(Placed):
     """p(n) p(x | n) over strings of n tokens; p(x | n) is a chain of T factorised steps from uniform tokens."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:

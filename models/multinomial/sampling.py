@@ -102,7 +102,7 @@ def _back(
     """x_s drawn from p(x_s | x_t)."""
     b = len(x)
     now, then = torch.full((b,), t), torch.full((b,), s)
-    with network_autocast(next(model.parameters()).device):
+    with network_autocast(model.device):
         log_x0 = model.predict(x, now)
     if temperature != 1.0:
         log_x0 = (log_x0 / temperature).log_softmax(-1)
