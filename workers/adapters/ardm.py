@@ -20,7 +20,7 @@ from models.core.random import molecule_seed
 from models.strings.lengths import by_length
 from models.strings.tokens import TokenError
 from workers.adapters.base import Cancelled, Item, Outcome, Progress, StepProgress, Work
-from workers.adapters.family import FamilyAdapter
+from workers.adapters.family import FamilyAdapter, counted
 from workers.adapters.loading import load_weights
 from workers.adapters.molecules import failure_data, reasons_data
 from workers.adapters.strings import (
@@ -85,13 +85,7 @@ class Adapter(FamilyAdapter):
         total = sum(
             max(min(stages * templates[k].count(model.mask), most) for k in group) for group in groups
         )
-        calls = 0
-
-        def step(more: int) -> None:
-            nonlocal calls
-            calls += more
-            progress(StepProgress(calls, total))
-
+        step = counted(progress, total)
         try:
             if model.order == "left-to-right":
                 found = sample_ordered(

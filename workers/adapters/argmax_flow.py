@@ -14,7 +14,7 @@ from models.core.errors import ConfigError
 from models.core.random import molecule_seed
 from models.strings.tokens import TokenError
 from workers.adapters.base import Cancelled, Item, Outcome, Progress, StepProgress, Work
-from workers.adapters.family import FamilyAdapter
+from workers.adapters.family import FamilyAdapter, counted
 from workers.adapters.loading import load_weights
 from workers.adapters.molecules import failure_data
 from workers.adapters.string_edits import alike_all
@@ -70,13 +70,7 @@ class Adapter(FamilyAdapter):
     def _sample(
         self, work: Work, request: SampleRequest, progress: Progress, cancelled: Cancelled
     ) -> Iterator[tuple[Item, Any]]:
-        done, total = 0, request.evaluations_per_item() * len(work.items)
-
-        def stepped(count: int) -> None:
-            nonlocal done
-            done += count
-            progress(StepProgress(min(done, total), total))
-
+        stepped = counted(progress, request.evaluations_per_item() * len(work.items))
         seeds = [molecule_seed(item.seed, item.index) for item in work.items]
         made = sample(
             self.model, seeds, bounds=request.length_bounds, temperature=request.temperature,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
 from chemistry.guard import Guard
 from chemistry.reasons import Failure
-from workers.adapters.base import Cancelled, Item, Outcome, Progress, Row, Work
+from workers.adapters.base import Cancelled, Item, Outcome, Progress, Row, StepProgress, Work
 from workers.adapters.molecules import failure_data, lost_row
 from workers.cards import Card
 from workers.schemas.base import JobRequest
@@ -47,3 +47,15 @@ class FamilyAdapter(ABC):
     def close(self) -> None:
         """End the children."""
         self._guard.close()
+
+
+def counted(progress: Progress, total: int) -> Callable[[int], None]:
+    """To be told of so many more network calls; `progress` hears how many of `total` are done."""
+    done = 0
+
+    def more(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(StepProgress(min(done, total), total))
+
+    return more

@@ -17,7 +17,7 @@ from models.multinomial.repair import Effort, Repair, repair
 from models.multinomial.sampling import Start, walk
 from models.strings.tokens import TokenError
 from workers.adapters.base import Cancelled, Item, Outcome, Progress, Row, StepProgress, Work
-from workers.adapters.family import FamilyAdapter
+from workers.adapters.family import FamilyAdapter, counted
 from workers.adapters.loading import load_weights
 from workers.adapters.molecules import failure_data
 from workers.adapters.string_edits import Variant, alike_all, readable
@@ -96,13 +96,7 @@ class Adapter(FamilyAdapter):
     def _sample(
         self, work: Work, request: SampleRequest | InfillRequest, progress: Progress, cancelled: Cancelled
     ) -> Iterator[Outcome]:
-        total, done = request.steps * len(work.items), 0
-
-        def stepped(count: int) -> None:
-            nonlocal done
-            done += count
-            progress(StepProgress(min(done, total), total))
-
+        stepped = counted(progress, request.steps * len(work.items))
         starts = [
             Start(molecule_seed(item.seed, item.index), one.tokens, tuple(not out for out in one.hidden))
             for item, one in zip(work.items, work.content, strict=True)
