@@ -17,9 +17,10 @@ from models.egnn.config import EGNNConfig
 from models.egnn.layers import Interaction
 from models.egnn.network import EGNN
 from models.egnn.pairs import Pairs, UndirectedPairs
-from models.egnn_graphs.prior import LatentPrior, PriorStatistics
+from models.egnn_graphs.prior import LatentPrior
 
 METHODS = ("egnn", "gnn")
+PARTS = ("autoencoder", "prior")
 
 
 class PlainEncoder(nn.Module):
@@ -63,7 +64,7 @@ class GraphAutoencoder(Placed):
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
-        known = {"dimensions", "network", "plain", "kinds", "sizes", "density"}
+        known = {"dimensions", "network", "plain", "prior", "kinds", "sizes", "density"}
         if set(config) != known:
             raise ConfigError(f"graphs: the configuration has {sorted(config)}, but needs {sorted(known)}.")
         self.config = dict(config)
@@ -74,8 +75,8 @@ class GraphAutoencoder(Placed):
         plain = {"inputs": self.dimensions, "outputs": self.dimensions, **config["plain"]}
         self.plain = PlainEncoder(EGNNConfig.from_dict(plain))
         self.decoders = nn.ModuleDict({method: DistanceDecoder() for method in METHODS})
-        self.statistics = PriorStatistics(config["kinds"], self.dimensions)
-        self.prior = LatentPrior(config["kinds"], config["sizes"], self.statistics)
+        self.prior = LatentPrior(config["kinds"], self.dimensions, config["prior"])
+        self.sizes = {int(n): int(count) for n, count in config["sizes"].items()}
 
     @staticmethod
     def config_for(recipe: Mapping[str, Any], data: Any) -> dict[str, Any]:
@@ -104,22 +105,28 @@ class GraphAutoencoder(Placed):
         return stacked_normal(sources, (n_nodes, self.dimensions)).to(self.device, self.dtype)
 
     def loss(
-        self,
-        batch: Any,
-        *,
-        options: Mapping[str, Any],  # noqa: ARG002
-        generator: torch.Generator,
+        self, batch: Any, *, options: Mapping[str, Any], generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Cross-entropy in nats a pair `[b]` of both autoencoders, trained side by side, sharing nothing.
+        """Of the `part` that `options` name: cross-entropy in nats a pair `[b]` of both autoencoders, trained side by
+        side, sharing nothing; or the prior's flow-matching loss on what the EGNN encodes, which it leaves as it is.
 
-        batch: torch-geometric, b graphs of one size with `adjacency` `[b, pairs]`.
+        batch: torch-geometric, b graphs of one size with `adjacency` `[b, pairs]` and `kind` `[b]`.
         """
+        part = options.get("part", "autoencoder")
+        if part not in PARTS or set(options) - {"part"}:
+            raise ConfigError(
+                f"graphs: the loss is {dict(options)}; it takes part, one of {', '.join(PARTS)}."
+            )
         b = batch.num_graphs
         n = batch.num_nodes // b
         pairs = UndirectedPairs(n, device=self.device)
         wanted = batch.adjacency
         noise = torch.randn(b, n, self.dimensions, generator=generator, device=generator.device)
         noise = noise.to(self.device)
+        if part == "prior":
+            with torch.no_grad():
+                z = self.encode(wanted[..., None], noise, pairs).to(noise.dtype)
+            return {"loss": self.prior.loss(z, batch.kind, generator)}
         out = {}
         for method in METHODS:
             z = self.encode(wanted[..., None], noise, pairs, method=method)

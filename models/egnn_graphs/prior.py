@@ -1,9 +1,8 @@
-"""A distribution over node positions from which the decoder makes new graphs.
+"""New places for nodes, from which the decoder makes new graphs: a continuous flow from noise for each kind of graph.
 
-The encoder's positions have no preferred direction and no order, so the prior must have none either. A kind of
-graphs has G groups of nodes (Erdos-Renyi 1, community 2). Group centers lie apart by a normal distance; around
-each center the nodes are Gaussian with eigenvalues of their own, whose logarithms are normal with a mean that is
-linear in the logarithm of the group's size. All of it is fitted to encoded training graphs.
+The encoder's places have no preferred direction and no order, and what tells one graph from another is in their
+distances alone. So the flow's field is an EGNN, learned by flow matching (arXiv 2210.02747) on encoded training
+graphs, with noise that is aligned to them.
 """
 
 from __future__ import annotations
@@ -14,36 +13,38 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.core.centered import centered_normal
 from models.core.errors import ConfigError
+from models.core.ode import Solver
+from models.egnn.config import EGNNConfig
+from models.enf.field import PreconditionedField
+from models.enf.ode import carry
+from models.enf_particles.loss import LossOptions, matching_loss
+
+TIME_PAIRS = 8
+SOLVER = Solver("rk4", steps=16, refine=0.1)
+"""How places are drawn: smaller steps near the graphs, where the field is steep."""
+
+MATCHING = LossOptions(rounds=1, center=-0.5, spread=1.6)
 
 
-class PriorStatistics(nn.Module):
-    """What is fitted, kind by kind: saved with the weights."""
+class LatentPrior(nn.Module):
+    """Draws node places of new graphs. kinds: name to {"groups": G, "sizes": histogram of group sizes}.
 
-    distance: Tensor
-    level: Tensor
-    slope: Tensor
-    spread: Tensor
+    A graph has as many nodes as its G groups together. `scale` is the standard deviation of a kind's coordinates.
+    """
 
-    def __init__(self, kinds: Mapping[str, Mapping[str, Any]], dimensions: int) -> None:
-        super().__init__()
-        self.register_buffer("distance", torch.zeros(len(kinds), 2))  # mean and standard deviation
-        self.register_buffer(
-            "level", torch.zeros(len(kinds), dimensions)
-        )  # log eigenvalues of a group of one
-        self.register_buffer("slope", torch.zeros(len(kinds), dimensions))  # their change with log size
-        self.register_buffer("spread", torch.eye(dimensions).repeat(len(kinds), 1, 1))  # Cholesky factors
-
-
-class LatentPrior:
-    """Draws node positions of new graphs. kinds: name to {"groups": G, "sizes": histogram of group sizes}."""
+    scale: Tensor
 
     def __init__(
-        self, kinds: Mapping[str, Mapping[str, Any]], sizes: Mapping[str, int], statistics: PriorStatistics
+        self, kinds: Mapping[str, Mapping[str, Any]], dimensions: int, network: Mapping[str, Any]
     ) -> None:
+        super().__init__()
         self.kinds = {name: dict(values) for name, values in kinds.items()}
-        self.sizes = {int(n): int(count) for n, count in sizes.items()}
-        self.statistics = statistics
+        self.dimensions = dimensions
+        config = EGNNConfig.from_dict({"inputs": 2 * TIME_PAIRS, "outputs": 1, **network})
+        self.fields = nn.ModuleList(PreconditionedField(config, 0, time_pairs=TIME_PAIRS) for _ in kinds)
+        self.register_buffer("scale", torch.ones(len(kinds)))
 
     def kind(self, name: str) -> int:
         """Number of a kind. Raises ConfigError for an unknown one."""
@@ -51,64 +52,30 @@ class LatentPrior:
             raise ConfigError(f"graphs: kind is {name!r}; this model knows {', '.join(self.kinds)}.")
         return list(self.kinds).index(name)
 
-    def group_sizes(self, name: str, n_nodes: int | None, source: torch.Generator) -> list[int]:
-        """Sizes of the groups of one graph: as in the data, or about equal parts of `n_nodes`."""
+    def size(self, name: str, source: torch.Generator) -> int:
+        """Nodes of a graph, as in the data."""
         groups = int(self.kinds[name]["groups"])
-        if n_nodes is not None:
-            return [n_nodes // groups + (k < n_nodes % groups) for k in range(groups)]
         histogram = {int(n): count for n, count in self.kinds[name]["sizes"].items()}
         weights = torch.tensor(list(histogram.values()), dtype=torch.float64)
         chosen = torch.multinomial(weights, groups, replacement=True, generator=source)
-        return [list(histogram)[k] for k in chosen.tolist()]
+        return sum(list(histogram)[k] for k in chosen.tolist())
 
-    def draw(self, name: str, n_nodes: int | None, source: torch.Generator) -> Tensor:
-        """Centered node positions `[n, dimensions]` of one new graph, in float64."""
-        k = self.kind(name)
-        s = self.statistics
-        dimensions = s.level.shape[1]
-        parts = self.group_sizes(name, n_nodes, source)
-        out: list[Tensor] = []
-        for number, size in enumerate(parts):
-            normal = torch.randn(dimensions, generator=source, dtype=torch.float64)
-            log_values = s.level[k] + s.slope[k] * torch.log(torch.tensor(float(max(size, 1))))
-            log_values = log_values.double() + s.spread[k].double() @ normal
-            points = torch.randn(size, dimensions, generator=source, dtype=torch.float64)
-            points = (points - points.mean(0)) * (0.5 * log_values).exp()
-            points = points @ random_rotation(dimensions, source)
-            center = torch.zeros(dimensions, dtype=torch.float64)
-            if len(parts) > 1:
-                apart = s.distance[k, 0] + s.distance[k, 1] * torch.randn((), generator=source)
-                center[number % dimensions] = float(apart) / 2**0.5  # any two are `apart` from each other
-            out.append(points + center)
-        z = torch.cat(out)
-        centered: Tensor = z - z.mean(0)
-        return centered
+    def loss(self, z: Tensor, kinds: Tensor, generator: torch.Generator) -> Tensor:
+        """Flow-matching loss `[b]` of encoded graphs `[b, n, dimensions]` of kinds `[b]`."""
+        losses = z.new_zeros(len(z))
+        for kind, field in enumerate(self.fields):
+            rows = (kinds == kind).nonzero().squeeze(1)
+            if len(rows):
+                found = matching_loss(field, z[rows] / self.scale[kind], MATCHING, generator)  # type: ignore[arg-type]
+                losses = losses.index_put((rows,), found)
+        return losses
 
-
-def random_rotation(dimensions: int, source: torch.Generator) -> Tensor:
-    """A random orthogonal matrix, uniform (QR of a Gaussian matrix with the signs made unique)."""
-    q, r = torch.linalg.qr(torch.randn(dimensions, dimensions, generator=source, dtype=torch.float64))
-    rotation: Tensor = q * r.diagonal().sign()
-    return rotation
-
-
-def fit(statistics: PriorStatistics, kind: int, groups: Sequence[Tensor], distances: Tensor) -> None:
-    """Fit one kind: centered positions of each encoded group `[size, dimensions]`, and distances of centers."""
-    dimensions = statistics.level.shape[1]
-    logs, sizes = [], []
-    for points in groups:
-        covariance = points.T @ points / max(len(points) - 1, 1)
-        logs.append(torch.linalg.eigvalsh(covariance.double()).flip(0).clamp(min=1e-4).log())
-        sizes.append(float(len(points)))
-    y, size = torch.stack(logs), torch.tensor(sizes, dtype=torch.float64).log()
-    design = torch.stack([torch.ones_like(size), size], 1)
-    if float(size.max() - size.min()) < 1e-6:
-        design = design * torch.tensor([1.0, 0.0], dtype=torch.float64)
-    solution = torch.linalg.pinv(design) @ y
-    residual = y - design @ solution
-    covariance = residual.T @ residual / len(y) + 1e-6 * torch.eye(dimensions, dtype=torch.float64)
-    statistics.level[kind] = solution[0].float()
-    statistics.slope[kind] = solution[1].float()
-    statistics.spread[kind] = torch.linalg.cholesky(covariance).float()
-    if len(distances):
-        statistics.distance[kind] = torch.stack([distances.mean(), distances.std()]).float()
+    @torch.no_grad()
+    def draw(self, name: str, n_nodes: int, sources: Sequence[torch.Generator]) -> Tensor:
+        """Centered node places `[b, n, dimensions]` of new graphs of one size; graph k depends on its own generator
+        only, up to rounding.
+        """
+        kind = self.kind(name)
+        noise = centered_normal(sources, n_nodes, dimensions=self.dimensions).to(self.scale)
+        end = carry(self.fields[kind], noise, noise.new_zeros(*noise.shape[:2], 0), 1.0, 0.0, SOLVER)
+        return end.x * self.scale[kind]

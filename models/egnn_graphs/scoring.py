@@ -71,17 +71,28 @@ def f1(told: NDArray[np.bool_], real: NDArray[np.bool_]) -> float:
 
 
 @torch.inference_mode()
-def sample(model: GraphAutoencoder, kind: str, n_nodes: int | None, seed: int) -> NDArray[np.uint8]:
-    """A new graph as an adjacency matrix: places from the prior, every edge drawn with its own probability."""
-    source = generator(seed, "graph")
-    z = model.prior.draw(kind, n_nodes, source).to(model.device, model.dtype)[None]
-    n = z.shape[1]
-    probability = model.decode(z, UndirectedPairs(n, device=model.device)).sigmoid()[0].double().cpu()
-    drawn = torch.rand(probability.shape, generator=source, dtype=torch.float64) < probability
-    i, j = np.triu_indices(n, 1)
-    adjacency = np.zeros((n, n), dtype=np.uint8)
-    adjacency[i, j] = drawn.numpy()
-    return adjacency | adjacency.T
+def sample(
+    model: GraphAutoencoder, kind: str, n_nodes: int | None, seeds: Sequence[int]
+) -> list[NDArray[np.uint8]]:
+    """New graphs as adjacency matrices: places from the prior, every edge drawn with its own probability.
+
+    Graph k depends on its own seed only, up to rounding. Raises ConfigError for an unknown kind.
+    """
+    model.prior.kind(kind)
+    sources = [generator(seed, "graph") for seed in seeds]
+    sizes = [model.prior.size(kind, source) if n_nodes is None else n_nodes for source in sources]
+    out: dict[int, NDArray[np.uint8]] = {}
+    for n in sorted(set(sizes)):
+        rows = [k for k, size in enumerate(sizes) if size == n]
+        z = model.prior.draw(kind, n, [sources[k] for k in rows])
+        told = model.decode(z, UndirectedPairs(n, device=model.device)).sigmoid().double().cpu()
+        i, j = np.triu_indices(n, 1)
+        for k, probability in zip(rows, told, strict=True):
+            drawn = torch.rand(probability.shape, generator=sources[k], dtype=torch.float64) < probability
+            adjacency = np.zeros((n, n), dtype=np.uint8)
+            adjacency[i, j] = drawn.numpy()
+            out[k] = adjacency | adjacency.T
+    return [out[k] for k in range(len(seeds))]
 
 
 def connected(adjacency: NDArray[np.uint8]) -> bool:

@@ -21,6 +21,9 @@ from workers.schemas.egnn_graphs import EncodeRequest, SampleRequest, ScoreReque
 
 Adjacency = NDArray[np.uint8]
 
+TOGETHER = 32
+"""Graphs that are drawn at once, those of one size in the same network calls."""
+
 
 class Adapter(FamilyAdapter):
     """One graph autoencoder on one device."""
@@ -39,15 +42,23 @@ class Adapter(FamilyAdapter):
         return Work(capability, request, tuple(items))
 
     def run(self, work: Work, progress: Progress, cancelled: Cancelled) -> Iterator[Outcome]:
-        """One graph after the other: they are small, and each has its own seed."""
-        for done, item in enumerate(work.items, 1):
+        """Samples together, given graphs one after the other: each graph has its own seed."""
+        request = work.request
+        seeds = [molecule_seed(item.seed, item.index) for item in work.items]
+        if isinstance(request, SampleRequest):
+            for start in range(0, len(seeds), TOGETHER):
+                if cancelled():
+                    return
+                drawn = sample(self.model, request.kind, request.n_nodes, seeds[start : start + TOGETHER])
+                for item, graph in zip(work.items[start:], drawn, strict=False):
+                    yield Outcome(item, request, work.capability, (graph, None))
+                progress(StepProgress(start + len(drawn), len(seeds)))
+            return
+        for done, (item, seed) in enumerate(zip(work.items, seeds, strict=True), 1):
             if cancelled():
                 return
-            seed, request = molecule_seed(item.seed, item.index), work.request
             value: Any
-            if isinstance(request, SampleRequest):
-                value = (sample(self.model, request.kind, request.n_nodes, seed), None)
-            elif isinstance(request, ScoreRequest):
+            if isinstance(request, ScoreRequest):
                 graph = work.content[done - 1]
                 value = (graph, score(self.model, graph, seed, request.draws, method=request.method))
             else:
@@ -69,7 +80,7 @@ class Adapter(FamilyAdapter):
     def _described(self, graph: Adjacency) -> dict[str, Any]:
         n = len(graph)
         edges = np.argwhere(np.triu(graph)).tolist()
-        low, high = min(self.model.prior.sizes), max(self.model.prior.sizes)
+        low, high = min(self.model.sizes), max(self.model.sizes)
         unlike = f"unlike the training data: {n} nodes, where they have {low} to {high}"
         reasons = [] if low <= n <= high else [{"code": "outside-size", "message": unlike, "atoms": []}]
         return {

@@ -92,7 +92,7 @@ class ScoreRequest(_GraphRequest):
 
 
 class SampleRequest(JobRequest):
-    """Draw new graphs: node places from the fitted prior, edges by distance."""
+    """Draw new graphs: node places from a flow that has learned those of encoded graphs, edges by distance."""
 
     texts: ClassVar[Texts] = ()
     tables: ClassVar[tuple[Table, ...]] = (GRAPHS,)

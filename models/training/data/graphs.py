@@ -85,12 +85,13 @@ class GraphData:
             yield self.batch(rows)
 
     def batch(self, rows: list[int]) -> Any:
-        """Graphs `rows`, all of one size, as a torch-geometric Batch with `adjacency` `[b, pairs]` (i < j)."""
+        """Graphs `rows`, all of one size, as a torch-geometric Batch: `adjacency` `[b, pairs]` (i < j) and `kind`."""
         n = int(self.sizes[rows[0]])
         i, j = np.triu_indices(n, 1)
         values = np.stack([self.graphs[row][i, j] for row in rows])
         return Batch(
-            adjacency=torch.from_numpy(values).float(), num_nodes=n * len(rows),
+            adjacency=torch.from_numpy(values).float(), kind=torch.from_numpy(self.kinds[rows]),
+            num_nodes=n * len(rows),
             batch=torch.arange(len(rows)).repeat_interleave(n), ptr=torch.arange(len(rows) + 1) * n,
         )  # fmt: skip
 

@@ -11,46 +11,26 @@ from numpy.typing import NDArray
 
 from models.core.random import molecule_seed
 from models.egnn_graphs.model import METHODS, GraphAutoencoder
-from models.egnn_graphs.prior import fit
 from models.egnn_graphs.scoring import GraphScore, connected, encode, pair_values, sample, score
 from models.training.data.graphs import KINDS, load
 from models.training.evaluations import Metric, Options, Watch
 from models.training.evaluations.figures import mean_metric, share, significant
 
 FIT_GRAPHS = 1000
-"""Training graphs of each kind that the prior is fitted to."""
+"""Training graphs of each kind that tell how far places spread."""
 
 Adjacency = NDArray[np.uint8]
 
 
+@torch.no_grad()
 def finish(model: GraphAutoencoder, data: str) -> dict[str, Any]:
-    """After training: fit the prior to encoded training graphs."""
+    """After training: how far the places of encoded training graphs spread, by which the prior measures them."""
     train = load(data, "train")
-    for kind, name in enumerate(KINDS):
-        groups: list[torch.Tensor] = []
-        distances: list[torch.Tensor] = []
-        for row in np.flatnonzero(train.kinds == kind)[:FIT_GRAPHS]:
-            z = encode(model, train.graphs[row], int(row))[0].double()
-            parts = split_in_two(z) if model.prior.kinds[name]["groups"] == 2 else [z]
-            centers = [part.mean(0) for part in parts]
-            groups += [part - center for part, center in zip(parts, centers, strict=True)]
-            if len(parts) == 2:
-                distances.append((centers[0] - centers[1]).norm())
-        fit(model.statistics, kind, groups, torch.stack(distances) if distances else torch.zeros(0))
+    for kind in range(len(KINDS)):
+        rows = np.flatnonzero(train.kinds == kind)[:FIT_GRAPHS]
+        places = torch.cat([encode(model, train.graphs[row], int(row))[0] for row in rows])
+        model.prior.scale[kind] = places.square().mean().sqrt()
     return {"prior": {"graphs_of_each_kind": FIT_GRAPHS, "data": f"{data}/train"}}
-
-
-def split_in_two(z: torch.Tensor) -> list[torch.Tensor]:
-    """Two groups of points `[n, dimensions]`: two means, started from the direction of largest spread."""
-    centered = z - z.mean(0)
-    direction = torch.linalg.svd(centered, full_matrices=False).Vh[0]
-    first = centered @ direction > 0
-    for _ in range(10):
-        if first.all() or not first.any():
-            return [z]
-        centers = torch.stack([z[first].mean(0), z[~first].mean(0)])
-        first = torch.cdist(z, centers).argmin(1) == 0
-    return [z[first], z[~first]] if first.any() and not first.all() else [z]
 
 
 def evaluate(
@@ -112,11 +92,11 @@ def samples(
     model: GraphAutoencoder, name: str, real: Sequence[Adjacency], options: Options, watch: Watch
 ) -> list[Metric]:
     """Density, triangles and connectedness of drawn graphs, of real ones, and of independent edges."""
-    drawn = []
-    for k in range(options.samples):
-        drawn.append(sample(model, name, None, molecule_seed(options.seed, k)))
-        if k % 100 == 99 or k + 1 == options.samples:
-            watch(f"{name}, samples", k + 1, options.samples)
+    drawn: list[Adjacency] = []
+    for start in range(0, options.samples, 250):
+        numbers = range(start, min(start + 250, options.samples))
+        drawn += sample(model, name, None, [molecule_seed(options.seed, k) for k in numbers])
+        watch(f"{name}, samples", len(drawn), options.samples)
     source = np.random.default_rng(options.seed)
     density = float(np.concatenate([pair_values(graph) for graph in real]).mean())
     independent = []
