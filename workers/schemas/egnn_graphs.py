@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from workers.cards import Card
 
 MOST_NODES = 100
+FLOW_CALLS = 64
+"""Network calls of the flow that draws a graph: 16 steps of Runge-Kutta of fourth order."""
+
 Node = Annotated[int, Field(ge=0, lt=MOST_NODES)]
 Texts = tuple[Literal["sdf", "xyz", "smi"], ...]
 
@@ -105,6 +108,9 @@ class SampleRequest(JobRequest):
 
     def item_count(self) -> int:
         return self.n_graphs
+
+    def evaluations_per_item(self) -> int:
+        return FLOW_CALLS
 
     def check_model(self, card: Card, limits: Limits) -> None:  # noqa: ARG002
         kinds = list(card.config.get("kinds", {}))
