@@ -7,7 +7,7 @@ graphs, with noise that is aligned to them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -71,11 +71,15 @@ class LatentPrior(nn.Module):
         return losses
 
     @torch.no_grad()
-    def draw(self, name: str, n_nodes: int, sources: Sequence[torch.Generator]) -> Tensor:
+    def draw(
+        self, name: str, n_nodes: int, sources: Sequence[torch.Generator],
+        *, watch: Callable[[], None] = lambda: None,
+    ) -> Tensor:  # fmt: skip
         """Centered node places `[b, n, dimensions]` of new graphs of one size; graph k depends on its own generator
-        only, up to rounding.
+        only, up to rounding. `watch` is called before every network call and may raise.
         """
         kind = self.kind(name)
         noise = centered_normal(sources, n_nodes, dimensions=self.dimensions).to(self.scale)
-        end = carry(self.fields[kind], noise, noise.new_zeros(*noise.shape[:2], 0), 1.0, 0.0, SOLVER)
+        none = noise.new_zeros(*noise.shape[:2], 0)
+        end = carry(self.fields[kind], noise, none, 1.0, 0.0, SOLVER, watch=watch)
         return end.x * self.scale[kind]

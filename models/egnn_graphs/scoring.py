@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,11 +72,13 @@ def f1(told: NDArray[np.bool_], real: NDArray[np.bool_]) -> float:
 
 @torch.inference_mode()
 def sample(
-    model: GraphAutoencoder, kind: str, n_nodes: int | None, seeds: Sequence[int]
-) -> list[NDArray[np.uint8]]:
+    model: GraphAutoencoder, kind: str, n_nodes: int | None, seeds: Sequence[int],
+    *, watch: Callable[[], None] = lambda: None,
+) -> list[NDArray[np.uint8]]:  # fmt: skip
     """New graphs as adjacency matrices: places from the prior, every edge drawn with its own probability.
 
-    Graph k depends on its own seed only, up to rounding. Raises ConfigError for an unknown kind.
+    Graph k depends on its own seed only, up to rounding. `watch` is called before every network call and may raise.
+    Raises ConfigError for an unknown kind.
     """
     model.prior.kind(kind)
     sources = [generator(seed, "graph") for seed in seeds]
@@ -84,7 +86,7 @@ def sample(
     out: dict[int, NDArray[np.uint8]] = {}
     for n in sorted(set(sizes)):
         rows = [k for k, size in enumerate(sizes) if size == n]
-        z = model.prior.draw(kind, n, [sources[k] for k in rows])
+        z = model.prior.draw(kind, n, [sources[k] for k in rows], watch=watch)
         told = model.decode(z, UndirectedPairs(n, device=model.device)).sigmoid().double().cpu()
         i, j = np.triu_indices(n, 1)
         for k, probability in zip(rows, told, strict=True):

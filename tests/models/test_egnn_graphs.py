@@ -129,3 +129,17 @@ def test_the_shipped_models_graphs_are_like_the_data() -> None:
         for figure in (graph_density, transitivity, connected):
             ours, theirs = (float(np.mean([figure(graph) for graph in some])) for some in (drawn, real))
             assert abs(ours - theirs) < 0.12, (name, figure, ours, theirs)
+
+
+def test_drawing_can_be_ended_before_any_network_call(small: GraphAutoencoder) -> None:
+    calls = 0
+
+    def watch() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 5:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        sample(small, "community", 12, [1, 2], watch=watch)
+    assert calls == 5

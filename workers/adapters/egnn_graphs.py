@@ -46,13 +46,7 @@ class Adapter(FamilyAdapter):
         request = work.request
         seeds = [molecule_seed(item.seed, item.index) for item in work.items]
         if isinstance(request, SampleRequest):
-            for start in range(0, len(seeds), TOGETHER):
-                if cancelled():
-                    return
-                drawn = sample(self.model, request.kind, request.n_nodes, seeds[start : start + TOGETHER])
-                for item, graph in zip(work.items[start:], drawn, strict=False):
-                    yield Outcome(item, request, work.capability, (graph, None))
-                progress(StepProgress(start + len(drawn), len(seeds)))
+            yield from self._sample(work, request, seeds, progress, cancelled)
             return
         for done, (item, seed) in enumerate(zip(work.items, seeds, strict=True), 1):
             if cancelled():
@@ -66,6 +60,23 @@ class Adapter(FamilyAdapter):
                 value = (graph, encode(self.model, graph, seed)[0].double().cpu().numpy())
             yield Outcome(item, request, work.capability, value)
             progress(StepProgress(done, len(work.items)))
+
+    def _sample(
+        self, work: Work, request: SampleRequest, seeds: list[int], progress: Progress, cancelled: Cancelled
+    ) -> Iterator[Outcome]:
+        def watch() -> None:
+            if cancelled():
+                raise InterruptedError("sampling was cancelled")
+
+        for start in range(0, len(seeds), TOGETHER):
+            part = seeds[start : start + TOGETHER]
+            try:
+                drawn = sample(self.model, request.kind, request.n_nodes, part, watch=watch)
+            except InterruptedError:
+                return
+            for item, graph in zip(work.items[start : start + TOGETHER], drawn, strict=True):
+                yield Outcome(item, request, work.capability, (graph, None))
+            progress(StepProgress(start + len(drawn), len(seeds)))
 
     def encode(self, outcome: Outcome) -> Row:
         """The graph, and what was asked of it."""
