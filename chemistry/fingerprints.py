@@ -60,10 +60,10 @@ def _bits(mol: Chem.Mol, kind: FingerprintKind) -> Bits:
     return out
 
 
-def tanimoto(one: Bits, many: Bits) -> NDArray[np.float64]:
-    """Tanimoto similarity of one fingerprint `[bits]` to each of many `[n, bits]`; 1 where both are empty."""
-    both = many.astype(np.float32) @ one.astype(np.float32)
-    either = many.sum(1, dtype=np.int64) + int(one.sum(dtype=np.int64)) - both
+def tanimoto(some: Bits, many: Bits) -> NDArray[np.float64]:
+    """Tanimoto similarities `[..., n]` of fingerprints `[..., bits]` to many `[n, bits]`; 1 where both are empty."""
+    both = some.astype(np.float32) @ many.T.astype(np.float32)  # counts, so exact
+    either = many.sum(1, dtype=np.int64) + some.sum(-1, dtype=np.int64)[..., None] - both
     return np.where(either > 0, both / np.maximum(either, 1), 1.0).astype(np.float64)
 
 

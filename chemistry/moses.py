@@ -11,7 +11,7 @@ import csv
 import importlib.util
 import io
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,13 +19,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rdkit import Chem, DataStructs, RDConfig, rdBase
+from rdkit import Chem, RDConfig, rdBase
 from rdkit.Chem import BRICS, QED, rdFingerprintGenerator, rdMolDescriptors
 from rdkit.Chem.Scaffolds import MurckoScaffold
 from scipy.stats import wasserstein_distance
 
 from chemistry.datasets.moses import moses_file
 from chemistry.errors import DatasetError
+from chemistry.fingerprints import tanimoto
 from chemistry.reasons import Failure
 from chemistry.smiles import parse_smiles
 
@@ -38,7 +39,7 @@ class Described:
     """What is compared of a set of valid molecules."""
 
     smiles: tuple[str, ...]
-    fingerprints: tuple[DataStructs.ExplicitBitVect, ...]
+    fingerprints: NDArray[np.uint8]
     fragments: Counter[str]
     scaffolds: Counter[str]
     properties: Mapping[str, NDArray[np.float64]]
@@ -60,7 +61,7 @@ def describe(strings: Sequence[str]) -> Described:
         }
         return Described(
             tuple(Chem.MolToSmiles(mol) for mol in mols),
-            tuple(generator.GetFingerprint(mol) for mol in mols),
+            np.array([generator.GetFingerprintAsNumPy(mol) for mol in mols], np.uint8).reshape(len(mols), -1),
             Counter(fragment for mol in mols for fragment in _fragments(mol)),
             scaffolds,
             properties,
@@ -80,19 +81,21 @@ def novelty(smiles: Sequence[str], training: Collection[str]) -> float:
     return sum(one not in training for one in different) / len(different) if different else 0.0
 
 
-def internal_diversity(found: Described, p: int = 1) -> float:
+def internal_diversity(fingerprints: NDArray[np.uint8], p: int = 1) -> float:
     """1 - (mean T^p)^(1/p) over all pairs, a molecule with itself included, T being Tanimoto similarity."""
-    total = 0.0
-    for one in found.fingerprints:
-        values = np.array(DataStructs.BulkTanimotoSimilarity(one, list(found.fingerprints)))
-        total += float((values**p).mean())
-    return float(1 - (total / len(found.fingerprints)) ** (1 / p))
+    means = [(t**p).mean(1) for t in _similarities(fingerprints, fingerprints)]
+    return float(1 - np.concatenate(means).mean() ** (1 / p))
 
 
 def nearest_similarity(found: Described, reference: Described) -> NDArray[np.float64]:
     """Tanimoto similarity of every molecule with the nearest in the reference; SNN is its mean."""
-    others = list(reference.fingerprints)
-    return np.array([max(DataStructs.BulkTanimotoSimilarity(one, others)) for one in found.fingerprints])
+    return np.concatenate([t.max(1) for t in _similarities(found.fingerprints, reference.fingerprints)])
+
+
+def _similarities(some: NDArray[np.uint8], many: NDArray[np.uint8]) -> Iterator[NDArray[np.float64]]:
+    """Tanimoto similarities, some rows at a time."""
+    for start in range(0, len(some), 256):
+        yield tanimoto(some[start : start + 256], many)
 
 
 def cosine(first: Counter[str], second: Counter[str]) -> float:

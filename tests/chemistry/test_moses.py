@@ -6,9 +6,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from rdkit import DataStructs
+from rdkit.Chem import rdFingerprintGenerator
 
 from chemistry.datasets.moses import moses_file
 from chemistry.errors import DatasetError
+from chemistry.fingerprints import tanimoto
 from chemistry.moses import (
     cosine,
     describe,
@@ -53,12 +56,23 @@ def test_only_valid_molecules_are_described_and_a_set_is_like_itself(drugs):
 
 def test_diversity_is_one_minus_the_mean_similarity_of_all_pairs(drugs):
     alike = describe([DRUGS[0]] * 3)
-    assert internal_diversity(alike) == pytest.approx(0)
+    assert internal_diversity(alike.fingerprints) == pytest.approx(0)
     pair = describe([DRUGS[0], DRUGS[2]])
     cross = nearest_similarity(describe([DRUGS[0]]), describe([DRUGS[2]]))[0]
-    assert internal_diversity(pair) == pytest.approx(1 - (2 + 2 * cross) / 4)
-    assert internal_diversity(pair, 2) == pytest.approx(1 - ((2 + 2 * cross**2) / 4) ** 0.5)
-    assert internal_diversity(drugs) > 0
+    assert internal_diversity(pair.fingerprints) == pytest.approx(1 - (2 + 2 * cross) / 4)
+    assert internal_diversity(pair.fingerprints, 2) == pytest.approx(1 - ((2 + 2 * cross**2) / 4) ** 0.5)
+    assert internal_diversity(drugs.fingerprints) > 0
+
+
+def test_similarities_are_rdkits_own(drugs):
+    """In blocks of 256 rows or alone; RDKit counts bits, here a matrix product does."""
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=1024)
+    vectors = [generator.GetFingerprint(parse_smiles(text)) for text in DRUGS]
+    theirs = np.array([DataStructs.BulkTanimotoSimilarity(one, vectors) for one in vectors])
+    np.testing.assert_allclose(tanimoto(drugs.fingerprints, drugs.fingerprints), theirs, rtol=1e-12)
+    many = np.tile(drugs.fingerprints, (100, 1))
+    assert len(many) > 256
+    assert internal_diversity(many) == pytest.approx(1 - theirs.mean())
 
 
 def test_shares_count_what_they_say():

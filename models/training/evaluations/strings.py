@@ -93,7 +93,8 @@ def sample_metrics(
 
 def _figures(strings: Sequence[str], compared: Described, training: frozenset[str]) -> dict[str, float]:
     found = describe(strings)
-    different = describe(list(dict.fromkeys(found.smiles)))
+    _, first = np.unique(np.array(found.smiles), return_index=True)
+    different = found.fingerprints[first]
     return {
         "unique_at_1000": unique_at(found.smiles, 1000),
         "unique_at_10000": unique_at(found.smiles, 10_000),
