@@ -9,10 +9,9 @@ state when it is started again.
 
 from __future__ import annotations
 
-import copy
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +26,7 @@ from models.egnn.pairs import DensePairs
 from models.egnn_nbody.model import ParticleEGNN, PlainGNN
 from models.training.data.nbody import ParticleData, load
 from models.training.evaluations import finished
+from models.training.state import Average, Progress, load_state, save_state
 from models.weights.files import find_card, load_model, save_model
 
 BATCH, RATE, DECAY, EVERY = 100, 5e-4, 1e-12, 5
@@ -35,15 +35,12 @@ SAVED, SAID = 100, 500
 
 
 @dataclass
-class Run:
-    """Where a run stands: epochs made, its best moment by validation, and the errors on the way."""
+class Run(Progress):
+    """Where a run stands (a step is an epoch), its best moment by validation, and the errors on the way."""
 
-    epochs: int = 0
-    seconds: float = 0.0
     best_error: float = float("inf")
     best_epoch: int = 0
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
-    errors: dict[int, float] = field(default_factory=dict)
+    errors: dict[str, float] = field(default_factory=dict)
 
 
 def tensors(data: ParticleData) -> list[Tensor]:
@@ -72,15 +69,12 @@ def train(
     pairs = DensePairs(known[0].shape[1])
     call = torch.compile(plain) if compiled else plain
     optimizer = torch.optim.Adam(plain.parameters(), lr=RATE, weight_decay=DECAY, fused=True)
-    run = Run()
+    run, best = Run(), Average(plain, 0.0)
     if state is not None and state.exists():
-        saved = torch.load(state, weights_only=True)
-        run = Run(**saved["run"])
-        plain.load_state_dict(saved["weights"])
-        optimizer.load_state_dict(saved["optimizer"])
+        run = load_state(state, plain, best, [optimizer], Run)
     begun = time.process_time() - run.seconds
-    while run.epochs < epochs and (run.epochs == 0 or run.seconds < time_limit):
-        order = torch.randperm(len(data), generator=generator(0, f"epoch {run.epochs}"))
+    while run.step < epochs and (run.step == 0 or run.seconds < time_limit):
+        order = torch.randperm(len(data), generator=generator(0, f"epoch {run.step}"))
         for rows in torch.split(order, BATCH):
             if len(rows) < BATCH:
                 break  # as published
@@ -88,27 +82,25 @@ def train(
             optimizer.zero_grad()
             (call(x, v, q, pairs) - target).square().mean().backward()
             optimizer.step()
-        if run.epochs % EVERY == 0:
-            judge(run, plain, error(plain, held_out, pairs))
-        run.epochs += 1
+        if run.step % EVERY == 0:
+            judge(run, plain, error(plain, held_out, pairs), best)
+        run.step += 1
         run.seconds = time.process_time() - begun
-        if state is not None and (run.epochs % SAVED == 0 or run.epochs == epochs):
-            saved = {"run": asdict(run), "weights": plain.state_dict(), "optimizer": optimizer.state_dict()}
-            torch.save(saved, state.with_suffix(".new"))
-            state.with_suffix(".new").replace(state)
-    plain.load_state_dict(run.best_weights)
+        if state is not None and (run.step % SAVED == 0 or run.step == epochs):
+            save_state(state, plain, best, [optimizer], run)
+    plain.load_state_dict(best.weights(plain))
     return run
 
 
-def judge(run: Run, plain: PlainGNN, found: float) -> None:
-    """Note the validation error of this epoch, and the weights if it is the best."""
-    if run.epochs % SAID == 0:
-        run.errors[run.epochs] = round(found, 6)
-        typer.echo(f"epoch {run.epochs}: {found:.5f} on the validation split")
+def judge(run: Run, plain: PlainGNN, found: float, best: Average) -> None:
+    """Note the validation error of this epoch, and keep the weights in `best` if it is the least."""
+    if run.step % SAID == 0:
+        run.errors[str(run.step)] = round(found, 6)
+        typer.echo(f"epoch {run.step}: {found:.5f} on the validation split")
     if found < run.best_error:
-        run.best_error, run.best_epoch = found, run.epochs
-        run.best_weights = copy.deepcopy(plain.state_dict())
-        typer.echo(f"epoch {run.epochs}: {found:.5f} on the validation split, the best so far")
+        run.best_error, run.best_epoch = found, run.step
+        best.update(plain, 0)  # without memory: a copy
+        typer.echo(f"epoch {run.step}: {found:.5f} on the validation split, the best so far")
 
 
 def main(
@@ -142,19 +134,19 @@ def main(
         epochs=epochs,
         time_limit=60 * time_limit,
         compiled=True,
-        state=out / "plain.pt",
+        state=out / "plain.safetensors",
     )
     both.plain.load_state_dict(plain.state_dict())
     said = {
         "optimizer": {"kind": "adam", "learning_rate": RATE, "weight_decay": DECAY}, "batch": BATCH, "seed": seed,
-        "epochs": run.epochs, "best_epoch": run.best_epoch, "validation_error": round(run.best_error, 6),
-        "validation_errors": {str(epoch): found for epoch, found in run.errors.items()},
+        "epochs": run.step, "best_epoch": run.best_epoch, "validation_error": round(run.best_error, 6),
+        "validation_errors": run.errors,
         "seconds": round(run.seconds),
     }  # fmt: skip
     complete = {**card, "training": {**card["training"], "plain": said}, "metrics": []}
     written = save_model(both, complete | finished(card["family"], both, data), out)
     typer.echo(
-        f"{run.epochs} epochs, the best is {run.best_epoch}: {run.best_error:.5f}; "
+        f"{run.step} epochs, the best is {run.best_epoch}: {run.best_error:.5f}; "
         f"weights and card are in {written.parent}"
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import safe_open
@@ -28,6 +29,9 @@ class Progress:
     buckets: int = 0
     seconds: float = 0.0
     device: str = "cpu"
+
+
+P = TypeVar("P", bound=Progress)
 
 
 class Average:
@@ -73,9 +77,16 @@ def save_state(
 
 
 def load_state(
-    path: Path, module: nn.Module, average: Average, optimizers: list[torch.optim.Optimizer]
-) -> Progress:
-    """Read a checkpoint into the given objects; raises CheckpointError when it belongs to another model."""
+    path: Path,
+    module: nn.Module,
+    average: Average,
+    optimizers: list[torch.optim.Optimizer],
+    kind: type[P] = Progress,  # type: ignore[assignment]
+) -> P:
+    """Read a checkpoint into the given objects; raises CheckpointError when it belongs to another model.
+
+    `kind` is the progress that was saved, with what a run adds to it.
+    """
     with safe_open(path, framework="pt") as file:
         names = set(file.keys())
         wanted = {f"weights.{name}" for name in module.state_dict()}
@@ -102,4 +113,4 @@ def load_state(
             }
             if values:
                 restore_state(optimizers, parameter, values)
-        return Progress(**json.loads(file.metadata()["progress"]))
+        return kind(**json.loads(file.metadata()["progress"]))
