@@ -86,7 +86,7 @@ def train(
             judge(run, plain, error(plain, held_out, pairs), best)
         run.step += 1
         run.seconds = time.process_time() - begun
-        if state is not None and (run.step % SAVED == 0 or run.step == epochs):
+        if state is not None and (run.step % SAVED == 0 or run.step == epochs or run.seconds >= time_limit):
             save_state(state, plain, best, [optimizer], run)
     plain.load_state_dict(best.weights(plain))
     return run
@@ -109,7 +109,7 @@ def main(
         "runs"
     ),
     epochs: Annotated[int, typer.Option(help="Passes over the training split.", min=1)] = 10_000,
-    time_limit: Annotated[float, typer.Option(help="Minutes of processor time.")] = 150.0,
+    time_limit: Annotated[float, typer.Option(help="Minutes of processor time in all.")] = 150.0,
     seed: Annotated[int, typer.Option(help="Seed of the initial weights.")] = 0,
 ) -> None:
     """Train the plain network anew beside the EGNN, which is left as it is, and write both with a card.

@@ -64,16 +64,15 @@ def test_what_is_not_known_is_not_seen():
     torch.testing.assert_close(mixed.x[[0, 2]], second.x[[0, 2]])
 
 
+def saved(model, folder):
+    """The card of a model in a folder."""
+    about = {"id": "plain", "family": "edm", "title": "plain", "capabilities": ["sample"]}
+    return save_model(model.float(), about | {"config": model.config}, folder)
+
+
 def test_a_model_started_from_one_without_begins_as_what_that_was(tmp_path):
     plain = model_of()
-    card = {
-        "id": "plain",
-        "family": "edm",
-        "title": "plain",
-        "config": plain.config,
-        "capabilities": ["sample"],
-    }
-    path = save_model(plain.float(), card, tmp_path)
+    path = saved(plain, tmp_path)
     wider = EDM({**CONFIG, "self_conditioning": True}).eval()
     begin_from(wider, str(path))
     x, h, level = (part.float() for part in noisy())
@@ -83,15 +82,7 @@ def test_a_model_started_from_one_without_begins_as_what_that_was(tmp_path):
 
 
 def test_only_the_inputs_of_self_conditioning_are_added_and_no_others(tmp_path):
-    plain = model_of().float()
-    card = {
-        "id": "plain",
-        "family": "edm",
-        "title": "plain",
-        "config": plain.config,
-        "capabilities": ["sample"],
-    }
-    path = save_model(plain, card, tmp_path)
+    path = saved(model_of(), tmp_path)
     for other in ({"elements": [1, 6, 7, 8]}, {"network": {"width": 24, "message_width": 8, "layers": 2}}):
         for before in (False, True):
             with pytest.raises(ConfigError, match="cannot start"):
